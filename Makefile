@@ -1,0 +1,52 @@
+# Every command a newcomer needs; each does its own set-up.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test setup setup-test check bench lock clean
+
+help: ## what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
+
+run: setup ## set up what is missing and serve on http://127.0.0.1:8000
+	@exec $(BIN)/ticker run
+
+test: setup-test ## set up what is missing and run every test
+	$(BIN)/python -m pytest $(ARGS)
+
+check: setup-test ## what CI checks besides the tests: form, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: setup ## measure: see bench/README.md
+	$(BIN)/python bench/ingest.py
+
+setup: $(VENV)/run.stamp ## .venv with what running needs
+
+setup-test: $(VENV)/test.stamp
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed, $$($(PYTHON) --version) was found; name another: make PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.stamp: requirements/run.txt pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/test.stamp: requirements/test.txt $(VENV)/run.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/test.txt
+	@touch $@
+
+lock: ## renew requirements/*.txt: every version with its hashes, without addresses (needs uv)
+	uv pip compile -q -U --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url -o requirements/run.txt pyproject.toml requirements/build.in
+	uv pip compile -q -U --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url -c requirements/run.txt -o requirements/test.txt requirements/test.in
+
+clean: ## forget the environment and everything that was built
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
