@@ -1,0 +1,62 @@
+"""What a feed must be able to do.
+
+The ingester calls `symbols()` once, then `start()` with what the store already holds, then `poll()` on a schedule, and
+`close()` at the end. `poll` never waits: a feed that reads from a network keeps its own bounded queue and hands over
+what has arrived.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from feeds.tick import Listing, Tick
+
+CLOCK_END = 1 << 53
+"""The feed clock of a feed that has ended, in microseconds: later than any tick, still exact in a JavaScript number."""
+
+
+class FeedError(Exception):
+    """A feed that cannot go on, however often it is tried again; the message names the file, line or value at fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the store holds of one symbol of a feed: the time of its newest tick and the cursor kept with it."""
+
+    time: int
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one poll gave.
+
+    `ticks` are in the order in which they are to be numbered. `clock` is the feed clock after them, in microseconds: for a
+    live feed the time of the poll, for a replay that keeps its times the newest time read, `CLOCK_END` once nothing more
+    will come. `cursor` says where to go on after these ticks; it is stored, atomically, with the ticks of every symbol
+    in the batch and given back to `start`. `more` asks to be polled again at once: more is due already.
+    """
+
+    ticks: Sequence[Tick]
+    clock: int
+    cursor: str | None = None
+    more: bool = False
+
+
+class Feed(Protocol):
+    """A source of ticks."""
+
+    def symbols(self) -> Sequence[Listing]:
+        """Every symbol this feed may send ticks of."""
+
+    async def start(self, now_us: int, stored: Mapping[str, Stored]) -> None:
+        """Get ready to be polled and continue after `stored` (symbols without a tick are not in it).
+
+        Called again after an error, with what is stored by then. Raises `FeedError` where going on is impossible.
+        """
+
+    def poll(self, now_us: int) -> Batch:
+        """The ticks that are due at `now_us`, without waiting."""
+
+    async def close(self) -> None:
+        """Give back files and connections; called also when `start` failed."""
