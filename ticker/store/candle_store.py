@@ -1,0 +1,164 @@
+"""Closed candles of the stored intervals, in chunks: written by whoever appends, read back in ranges.
+
+A chunk holds only candles that exist, about `CHUNK_CANDLES` of them, packed; its field is the open time of its first
+candle and a sorted set finds it by time. Chunks are rewritten whole as part of the append that changes them, so that
+nothing derived from a tick can be there without it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
+
+from ticker.candles.candle import Candle, Candles
+from ticker.candles.interval import STORED, Interval
+from ticker.candles.packed import pack, unpack, unpack_open
+from ticker.store import keys
+from ticker.store.append import ChunkWrite, StreamEnd
+from ticker.store.connection import answers
+
+CHUNK_CANDLES = 64
+"""Small enough that rewriting the last chunk at each close is cheap, large enough that its head costs little a candle."""
+CHUNKS_PER_READ = 128
+"""Chunks of one script call: longer ranges are read in several, so that nobody else waits long for the server."""
+
+READ = files("ticker.store").joinpath("read_candles.lua").read_text("utf-8")
+TIME_MAX = (1 << 53) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCandles:
+    """A consistent view of one symbol's candles of a stored interval.
+
+    `closed` lie in the range asked for, `open` are all that are not closed; `complete` says whether `closed` is all there
+    is in the range. `trades` is where the trades stood at that moment: everything up to its seq is in these candles.
+    """
+
+    closed: Candles
+    open: list[Candle]
+    complete: bool
+    epoch: str | None
+    trades: StreamEnd
+
+
+class CandleReader:
+    """Reads chunks back."""
+
+    def __init__(self, client: Redis) -> None:
+        self._read = client.register_script(READ)
+
+    async def read(self, symbol: str, base: Interval, start: int, end: int, *, newest: bool) -> StoredCandles:
+        """Candles with start <= time < end, at most `CHUNKS_PER_READ` chunks of them: the newest or the oldest."""
+        with answers():
+            reply = await self._read(keys=_read_keys(symbol, base), args=_read_args(start, end, newest=newest))
+        return _stored(reply, base, start, end, newest=newest)
+
+    async def tail_in(self, pipe: Pipeline, symbol: str, base: Interval) -> Callable[[Any], StoredCandles]:
+        """Put a read of the newest chunks into a pipeline; what is returned makes the result of the pipeline's answer."""
+        await self._read(keys=_read_keys(symbol, base), args=[0, TIME_MAX, 2, 1], client=pipe)
+        return lambda reply: _stored(reply, base, 0, TIME_MAX, newest=True)
+
+    async def tail(self, symbol: str, base: Interval, since: int) -> list[Candles]:
+        """The newest chunks, whole, in order of time, back to the one that holds `since`."""
+        with answers():
+            reply = await self._read(keys=_read_keys(symbol, base), args=_read_args(since, TIME_MAX, newest=True))
+        return [unpack(chunk) for chunk in reversed(reply[4])]
+
+    async def trim(self, symbol: str, base: Interval, before: int) -> int:
+        """Forget chunks whose candles are all older than `before`; how many were dropped."""
+        index, chunks = keys.chunk_index(symbol, base.name), keys.chunks(symbol, base.name)
+        client = self._read.registered_client
+        with answers():
+            # The newest chunk that begins before the line may reach over it: it stays.
+            fields = (await client.zrangebyscore(index, "-inf", f"({before}"))[:-1]
+            if fields:
+                async with client.pipeline(transaction=True) as pipe:
+                    pipe.hdel(chunks, *fields)
+                    pipe.zrem(index, *fields)
+                    await pipe.execute()
+        return len(fields)
+
+
+def _read_keys(symbol: str, base: Interval) -> list[str]:
+    return [
+        keys.state(symbol),
+        keys.trades(symbol),
+        keys.epoch(symbol),
+        keys.chunks(symbol, base.name),
+        keys.chunk_index(symbol, base.name),
+    ]
+
+
+def _read_args(start: int, end: int, *, newest: bool) -> list[int]:
+    return [max(start, 0), min(end, TIME_MAX), CHUNKS_PER_READ, int(newest)]
+
+
+def _stored(reply: Any, base: Interval, start: int, end: int, *, newest: bool) -> StoredCandles:
+    epoch, trade_id, kept, more, packed = reply
+    chunks = [unpack(chunk) for chunk in packed]
+    if newest:
+        chunks.reverse()
+    return StoredCandles(
+        closed=Candles.joined(chunks).between(start, end),
+        open=unpack_open(kept)[base.name],
+        complete=not more,
+        epoch=epoch.decode() if epoch else None,
+        trades=StreamEnd.of(trade_id, None),
+    )
+
+
+class ChunkLog:
+    """The newest chunks of one symbol and stored interval, in the hands of its writer."""
+
+    def __init__(self, interval: Interval, tail: Sequence[Candles]) -> None:
+        """`tail` are the newest chunks as they are stored: at least all whose candles can still change."""
+        self._number = STORED.index(interval)
+        self._chunks = list(tail)
+        self._fields = [int(chunk.time[0]) for chunk in tail]
+
+    def put(self, candles: Sequence[Candle], keep_from: int) -> list[ChunkWrite]:
+        """Add or replace candles; the writes that store them. Chunks that end before `keep_from` are let go of."""
+        if not candles:
+            return []
+        touched: dict[int, list[Candle]] = {}
+        for candle in candles:
+            touched.setdefault(self._chunk_of(candle.time), []).append(candle)
+        writes: list[ChunkWrite] = []
+        for number in sorted(touched, reverse=True):
+            writes += self._rewrite(number, touched[number])
+        while len(self._chunks) > 1 and self._fields[1] <= keep_from:
+            del self._chunks[0], self._fields[0]
+        return writes
+
+    def _chunk_of(self, time: int) -> int:
+        """The number of the chunk that a candle belongs to."""
+        return max(int(np.searchsorted(self._fields, time, side="right")) - 1, 0)
+
+    def _rewrite(self, number: int, candles: Sequence[Candle]) -> list[ChunkWrite]:
+        """Merge candles into one chunk, which is split where it has grown too large."""
+        old = self._chunks[number] if number < len(self._chunks) else Candles.of(())
+        dropped = str(self._fields[number]) if number < len(self._fields) else ""
+        merged = merge(old, Candles.of(candles))
+        # A full last chunk is left as it is and a new one begun; a chunk further back may grow to twice the size.
+        size = CHUNK_CANDLES if number >= len(self._chunks) - 1 else 2 * CHUNK_CANDLES
+        parts = [merged.part(first, first + size) for first in range(0, len(merged), size)]
+        fields = [int(part.time[0]) for part in parts]
+        self._chunks[number : number + 1], self._fields[number : number + 1] = parts, fields
+        drop = "" if not dropped or int(dropped) == fields[0] else dropped
+        writes = []
+        for part, first in zip(parts, fields, strict=True):
+            if not (len(parts) > 1 and np.array_equal(part.data, old.data)):
+                writes.append(ChunkWrite(self._number, str(first), pack(part), drop))
+                drop = ""
+        return writes
+
+
+def merge(old: Candles, new: Candles) -> Candles:
+    """Both, in order of time; where both have a candle, the new one."""
+    kept = old.data[:, ~np.isin(old.time, new.time)] if len(old) else old.data
+    both = np.concatenate((kept, new.data), axis=1)
+    return Candles(both[:, np.argsort(both[0], kind="stable")])

@@ -1,0 +1,49 @@
+"""Every key and channel in Redis, in one place; the public ones are the contract with stream tappers."""
+
+SYMBOLS = "symbols"
+"""hash: symbol -> JSON of what is known of it"""
+SCHEMA = "schema"
+"""string: the version of this layout"""
+SCHEMA_VERSION = b"1"
+
+HEARTBEAT = "ticker:heartbeat"
+"""channel: the ingester is alive, with the clock and state of each feed"""
+EVENTS = "ticker:events"
+"""channel: new symbols and new epochs"""
+CLOCKS = "ticker:clocks"
+"""hash: feed -> its clock, in microseconds, up to which everything is appended"""
+
+
+def trades(symbol: str) -> str:
+    """stream: one entry a trade; channel: its message"""
+    return f"trades:{{{symbol}}}"
+
+
+def quotes(symbol: str) -> str:
+    """stream: one entry a quote; channel: its message"""
+    return f"quotes:{{{symbol}}}"
+
+
+def candles(symbol: str) -> str:
+    """channel: each closed or corrected `1m` candle"""
+    return f"candles:{{{symbol}}}"
+
+
+def epoch(symbol: str) -> str:
+    """string: the name under which sequence numbers count"""
+    return f"epoch:{{{symbol}}}"
+
+
+def state(symbol: str) -> str:
+    """hash: `fence` and `batch` of the writer, `open` (candles not closed), `cursor` of the feed"""
+    return f"ticker:state:{{{symbol}}}"
+
+
+def chunks(symbol: str, interval: str) -> str:
+    """hash: open time of a chunk's first candle -> packed candles"""
+    return f"ticker:candles:{{{symbol}}}:{interval}"
+
+
+def chunk_index(symbol: str, interval: str) -> str:
+    """Sorted set: the fields of `chunks`, by time"""
+    return f"ticker:index:{{{symbol}}}:{interval}"

@@ -1,0 +1,119 @@
+"""The streams of trades and quotes, read back and trimmed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, Literal
+
+from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
+
+from ticker.errors import StoreError
+from ticker.store import keys
+from ticker.store.append import StreamEnd
+from ticker.store.connection import answers
+
+Kind = Literal["trades", "quotes"]
+KINDS: tuple[Kind, ...] = ("trades", "quotes")
+STREAM: dict[Kind, Callable[[str], str]] = {"trades": keys.trades, "quotes": keys.quotes}
+MESSAGE_TYPE: dict[Kind, str] = {"trades": "trade", "quotes": "quote"}
+
+END = files("ticker.store").joinpath("stream_end.lua").read_text("utf-8")
+ENTRIES_PER_READ = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Tip:
+    """Where a stream stands: its epoch, its end, and the fields of its last entry (None where none is kept)."""
+
+    epoch: str | None
+    end: StreamEnd
+    entry: list[bytes] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry: its id `ms`-`seq`, and its fields, flat."""
+
+    ms: int
+    seq: int
+    time: int
+    fields: list[bytes]
+
+
+class TickReader:
+    """Reads streams back."""
+
+    def __init__(self, client: Redis) -> None:
+        self._client = client
+        self._end = client.register_script(END)
+
+    async def tips(self, kind: Kind, symbols: Sequence[str]) -> list[Tip]:
+        """Where the streams of these symbols stand, each at one moment."""
+        if not symbols:
+            return []
+        with answers():
+            async with self._client.pipeline(transaction=False) as pipe:
+                for symbol in symbols:
+                    await self._end(keys=[STREAM[kind](symbol), keys.epoch(symbol)], client=pipe)
+                return [_tip(reply) for reply in await pipe.execute()]
+
+    async def tip_in(self, pipe: Pipeline, kind: Kind, symbol: str) -> Callable[[Any], Tip]:
+        """Put the same for one symbol into a pipeline; what is returned makes the result of the pipeline's answer."""
+        await self._end(keys=[STREAM[kind](symbol), keys.epoch(symbol)], client=pipe)
+        return _tip
+
+    async def read(self, kind: Kind, symbol: str, first: str, last: str, *, newest: bool = False) -> list[Entry]:
+        """Entries with ids from `first` to `last`, at most `ENTRIES_PER_READ`: the oldest, or the newest first."""
+        key = STREAM[kind](symbol)
+        with answers():
+            if newest:
+                reply: Any = await self._client.xrevrange(key, last, first, ENTRIES_PER_READ)
+            else:
+                reply = await self._client.xrange(key, first, last, ENTRIES_PER_READ)
+        return [_entry(*entry) for entry in reply]
+
+    async def newest(self, kind: Kind, symbol: str, count: int, until: int) -> list[Entry]:
+        """The `count` entries up to and with sequence number `until`, in order; fewer where fewer are kept."""
+        found: list[Entry] = []
+        last = "+"
+        while len(found) < count:
+            page = await self.read(kind, symbol, "-", last, newest=True)
+            found += [entry for entry in page if entry.seq <= until]
+            if len(page) < ENTRIES_PER_READ:
+                break
+            last = f"({page[-1].ms}-{page[-1].seq}"
+        return found[:count][::-1]
+
+    async def last_ids(self, kind: Kind, symbol: str, count: int) -> list[str]:
+        """The ids that the feed gave to the newest `count` ticks, oldest first; none where the last one has none."""
+        key, ids = STREAM[kind](symbol), []
+        with answers():
+            last: Any = await self._client.xrevrange(key, count=1)
+            if last and b"id" in last[0][1]:
+                entries: Any = await self._client.xrevrange(key, count=count)
+                ids = [fields[b"id"].decode() for _, fields in entries if b"id" in fields]
+        return ids[::-1]
+
+    async def trim(self, symbol: str, before_ms: int) -> None:
+        """Forget ticks whose ids are older, a macro node at a time."""
+        with answers():
+            async with self._client.pipeline(transaction=False) as pipe:
+                for kind in KINDS:
+                    pipe.xtrim(STREAM[kind](symbol), minid=before_ms, approximate=True)
+                await pipe.execute()
+
+
+def _tip(reply: Any) -> Tip:
+    epoch, last_id, entry = reply
+    return Tip(epoch.decode() if epoch else None, StreamEnd.of(last_id, entry), entry)
+
+
+def _entry(entry_id: bytes, fields: dict[bytes, bytes]) -> Entry:
+    ms, seq = entry_id.split(b"-")
+    time = fields.get(b"time", b"")
+    if not time.isdigit():
+        raise StoreError(
+            f"stream entry {entry_id.decode()} has no time: somebody else than the ingester has written it"
+        )
+    return Entry(int(ms), int(seq), int(time), [part for pair in fields.items() for part in pair])
