@@ -1,0 +1,128 @@
+import asyncio
+import json
+
+import pytest
+
+from ticker.errors import ConfigError
+from ticker.ingest.ingester import Ingester
+from ticker.store import keys
+
+SECOND = 1_000_000
+HOUR = 3600 * SECOND
+
+
+@pytest.fixture
+async def run(valkey, valkey_url, make_config, wait_until):
+    """Runs ingesters beside the test; the feeds are called `hand`, or `hand0`, `hand1` where there are more."""
+    tasks = []
+
+    async def run(*feeds, **sections):
+        names = ["hand"] if len(feeds) == 1 else [f"hand{i}" for i in range(len(feeds))]
+        feeds_given = [{"type": "simulated", "name": name, "poll_ms": 5} for name in names]
+        ingester = Ingester(valkey, make_config(valkey_url, feeds=feeds_given, **sections), feeds)
+        tasks.append(asyncio.create_task(ingester.run()))
+        await wait_until(lambda: all(feed.polls for feed in feeds))
+        return ingester
+
+    try:
+        yield run
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def beats(client, count):
+    """The next heartbeats."""
+    found = []
+    async with client.pubsub() as pubsub:
+        await pubsub.subscribe(keys.HEARTBEAT)
+        while len(found) < count:
+            message = await pubsub.get_message(timeout=10)
+            assert message is not None
+            if message["type"] == "message":
+                found.append(json.loads(message["data"]))
+    return found
+
+
+async def test_feeds_are_polled_and_the_heart_beats(valkey, hand_feed, run, tape, wait_until):
+    """The heartbeat says how far each feed's ticks are stored, and the clocks are kept for who comes later."""
+    feed, other = hand_feed("AAPL"), hand_feed("MSFT")
+    await run(feed, other)
+    feed.give(*tape.trades(5))
+    await wait_until(lambda: valkey.xlen("trades:{AAPL}"))
+    beat = (await beats(valkey, 2))[-1]
+    assert beat["feeds"]["hand0"] == {"state": "live", "reason": "", "clock": tape.time}
+    assert beat["feeds"]["hand1"]["clock"] == other.clock
+    assert await valkey.hgetall(keys.CLOCKS) == {
+        b"hand0": str(tape.time).encode(),
+        b"hand1": str(other.clock).encode(),
+    }
+    assert json.loads(await valkey.hget("symbols", "MSFT")) == {
+        "symbol": "MSFT",
+        "name": "MSFT Inc.",
+        "exchange": "XNAS",
+        "currency": "USD",
+        "sector": "Technology",
+        "tick_size": 0.01,
+        "feed": "hand1",
+    }
+
+
+async def test_what_is_left_is_stored_at_the_end(valkey, hand_feed, valkey_url, make_config, tape, wait_until):
+    """Feeds are closed, and ticks that wait are appended first."""
+    feed = hand_feed("AAPL")
+    ingester = Ingester(valkey, make_config(valkey_url), [feed])
+    task = asyncio.create_task(ingester.run())
+    await wait_until(lambda: feed.polls)
+    ingester.runners[0]._writer.put(type(feed).poll(feed, 0))
+    feed.give(*tape.trades(3))
+    ingester.runners[0]._writer.put(feed.poll(0))
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert feed.closed
+    assert await valkey.xlen("trades:{AAPL}") == 3
+
+
+async def test_a_symbol_has_one_feed(valkey, valkey_url, make_config, hand_feed):
+    """Its numbers could not count both."""
+    config = make_config(valkey_url, feeds=[{"type": "simulated", "name": name} for name in ("one", "two")])
+    with pytest.raises(ConfigError, match="AAPL is in both 'one' and 'two'"):
+        Ingester(valkey, config, [hand_feed("AAPL"), hand_feed("MSFT", "AAPL")])
+
+
+async def test_old_ticks_and_candles_are_forgotten(valkey, hand_feed, run, tape, wait_until):
+    """By the feed's clock, and never the newest chunk."""
+    feed = hand_feed("AAPL")
+    ingester = await run(feed, retention={"ticks": "1h", "candles": {"1s": "1h"}})
+    for _ in range(20):
+        feed.give(*tape.trades(200, step=SECOND))
+    await wait_until(lambda: ingester.runners[0].clock == tape.time)
+    before = await valkey.zcard("ticker:index:{AAPL}:1s")
+    minutes = await valkey.zcard("ticker:index:{AAPL}:1m")
+    feed.give(clock=tape.time + HOUR - 1000 * SECOND)
+    await wait_until(lambda: ingester.runners[0].clock == feed.clock)
+    await ingester.tidy()
+    kept = [int(fields[b"time"]) for _, fields in await valkey.xrange("trades:{AAPL}")]
+    assert len(kept) < 4000
+    assert all(tick.time in kept for tick in tape.ticks if tick.time >= feed.clock - HOUR)
+    chunks = [int(field) for field in await valkey.zrange("ticker:index:{AAPL}:1s", 0, -1)]
+    assert 1 < len(chunks) < before
+    assert chunks[1] >= feed.clock - HOUR
+    assert await valkey.hlen("ticker:candles:{AAPL}:1s") == len(chunks)
+    assert await valkey.zcard("ticker:index:{AAPL}:1m") == minutes
+
+
+async def test_an_ingester_that_was_replaced_tells_nothing_any_more(hand_feed, run, valkey, tape, wait_until):
+    """The one that goes on is the only one whose clock and state gateways hear of."""
+    old_feed, new_feed = hand_feed("AAPL"), hand_feed("AAPL")
+    old = await run(old_feed)
+    await run(new_feed)
+    old_feed.give(tape.trade())
+    await wait_until(lambda: old.runners[0].state == "failed")
+    new_feed.give(clock=old_feed.clock + SECOND)
+    await beats(valkey, 3)
+    heard = await beats(valkey, 6)
+    assert {beat["feeds"]["hand"]["state"] for beat in heard} == {"live"}
+    assert {beat["feeds"]["hand"]["clock"] for beat in heard} == {new_feed.clock}
+    assert await valkey.hget(keys.CLOCKS, "hand") == str(new_feed.clock).encode()

@@ -1,0 +1,91 @@
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from ticker.candles.packed import unpack_open
+from ticker.errors import BadTick, DuplicateTick
+from ticker.ingest.symbol_writer import IDS_KEPT, SymbolWriter, WriterRules
+from ticker.store.append import Claimed, StreamEnd
+
+SECOND = 1_000_000
+NOWHERE = StreamEnd()
+RULES = WriterRules(ZoneInfo("America/New_York"), 500_000, 60 * SECOND, 1000)
+
+
+def made(epoch=None, trades=NOWHERE, quotes=NOWHERE):
+    opened = {"1s": [], "1m": [], "1d": []}
+    return SymbolWriter("AAPL", RULES, Claimed("1-x", epoch, trades, quotes, opened, None), [[], [], []])
+
+
+def test_nothing_taken_is_nothing_to_append(noon):
+    """A poll without ticks costs the store nothing."""
+    assert made().finish(noon, None) is None
+    assert made().finish(noon, "cursor") is None
+
+
+def test_ticks_of_one_shape_make_one_run(tape):
+    """Another shape begins a new one, whose end it goes on from."""
+    writer = made()
+    for tick in (tape.trade(), tape.trade(), tape.trade(id="a"), tape.trade(id="b"), tape.trade()):
+        writer.take(tick)
+    runs = writer.finish(tape.time, None).runs
+    assert [run.count for run in runs] == [2, 2, 1]
+    assert [run.after.seq for run in runs] == [0, 2, 4]
+    assert runs[1].names == ("price", "size", "time", "id", "seq")
+
+
+def test_numbers_go_on_from_the_end_of_the_stream(tape):
+    """And the epoch is kept where there is one."""
+    writer = made("abcdef", StreamEnd(41, 5), StreamEnd(7, 5))
+    writer.take(tape.trade())
+    writer.take(tape.quote())
+    append = writer.finish(tape.time, None)
+    assert (writer.ends, append.epoch, append.new_epoch, append.event) == ((42, 8), "abcdef", None, "")
+    assert [run.after.id for run in append.runs] == ["5-41", "5-7"]
+
+
+def test_a_refused_tick_leaves_no_trace(tape):
+    """No number, no candle, and its id may come again."""
+    writer = made()
+    with pytest.raises(BadTick):
+        writer.take(tape.trade(1.23456789, id="a"))
+    writer.take(tape.trade(1, id="a"))
+    assert writer.ends == (1, 0)
+    assert unpack_open(writer.finish(tape.time, None).state["open"])["1d"][0].trades == 1
+
+
+def test_an_id_is_remembered_for_a_while(tape):
+    """The newest ids are known, trades' and quotes' apart; the oldest are let go of."""
+    writer = made()
+    writer.take(tape.trade(id="first"))
+    writer.take(tape.quote(id="first"))
+    with pytest.raises(DuplicateTick):
+        writer.take(tape.trade(id="first"))
+    for number in range(IDS_KEPT):
+        writer.take(tape.trade(id=str(number)))
+    writer.take(tape.trade(id="first"))
+
+
+def test_each_append_has_a_number_of_its_own(tape, noon):
+    """By which the store knows one that comes twice."""
+    writer = made()
+    batches = []
+    for _ in range(3):
+        writer.take(tape.trade())
+        batches.append(writer.finish(tape.time, None).batch)
+    assert batches == [1, 2, 3]
+
+
+def test_candles_close_without_ticks(tape, noon):
+    """By the clock alone, and each once."""
+    writer = made()
+    writer.take(tape.trade())
+    assert writer.finish(tape.time, None).chunks == []
+    append = writer.finish(noon + SECOND + 500_000, None)
+    assert [chunk.interval for chunk in append.chunks] == [0]
+    assert append.runs == append.messages == []
+    assert writer.finish(noon + SECOND + 600_000, None) is None
+    append = writer.finish(noon + 60 * SECOND + 500_000, "c")
+    assert [chunk.interval for chunk in append.chunks] == [1]
+    assert append.state["cursor"] == "c"
+    assert len(append.messages) == 1

@@ -1,0 +1,139 @@
+"""Runs one feed: starts it after what is stored, polls it, hands on its batches, and starts it again where it fails."""
+
+import logging
+from collections.abc import Callable
+from time import monotonic
+
+from feeds.feed import Feed, FeedError
+from feeds.tick import Listing
+from ticker import metrics
+from ticker.errors import FencedError, StoreUnavailable
+from ticker.ingest.batch_writer import BatchWriter
+
+log = logging.getLogger(__name__)
+
+TURN_S = 0.5
+"""A feed that always has more gives the scheduler a turn after this long."""
+BACKOFF_FIRST_S, BACKOFF_MOST_S = 0.5, 30.0
+
+
+class FeedRunner:
+    """One feed. `poll` is the scheduled job; everything else follows from it."""
+
+    def __init__(
+        self, name: str, feed: Feed, writer: BatchWriter, buffered_ticks: int, wall_us: Callable[[], int]
+    ) -> None:
+        self.name = name
+        self.state = "starting"
+        """`starting`, `live`, `waiting` for the store, `retrying` after an error, `failed` where that is no use."""
+        self.reason = ""
+        self.replaced = False
+        """Another ingester has taken its symbols over, and speaks for the feed from then on."""
+        self._feed = feed
+        self._writer = writer
+        self._buffered_ticks = buffered_ticks
+        self._wall_us = wall_us
+        self._started = False
+        self._retry_at_s = 0.0
+        self._backoff_s = BACKOFF_FIRST_S
+        self._store_away = False
+
+    @property
+    def clock(self) -> int:
+        """The feed clock up to which everything is stored, in microseconds; 0 before the first batch."""
+        return self._writer.clock
+
+    def listings(self) -> list[Listing]:
+        """The symbols of this feed."""
+        return list(self._feed.symbols())
+
+    async def poll(self) -> None:
+        """One turn: store what waits, start the feed where it is not, poll it, store what it gave."""
+        if self.state == "failed" or monotonic() < self._retry_at_s:
+            return
+        try:
+            if not self._started:
+                # What is buffered from before must be stored first: the feed goes on behind it.
+                await self._writer.drain()
+                await self._start()
+            turn_ends_s = monotonic() + TURN_S
+            while self._poll_feed() and monotonic() < turn_ends_s:
+                await self._writer.drain()
+            await self._writer.drain()
+        except StoreUnavailable as error:
+            self._note_store_away(error)
+        except FencedError as error:
+            self.replaced = True
+            self._fail(f"another ingester writes its symbols now ({error}); stop one of the two")
+        except FeedError as error:
+            self._fail(str(error))
+        except Exception as error:
+            # A feed is anybody's code: what it raises must not end the others.
+            self._back_off(error)
+        else:
+            self._backoff_s = BACKOFF_FIRST_S
+            self._note_store_back()
+
+    async def close(self) -> None:
+        """Store what is left, where the store takes it, and give the feed's files and connections back."""
+        try:
+            await self._writer.drain()
+        except (StoreUnavailable, FencedError) as error:
+            log.error("feed %s: %d ticks are lost at the end: %s", self.name, self._writer.buffered, error)
+        finally:
+            await self._feed.close()
+
+    async def _start(self) -> None:
+        listings = self.listings()
+        stored = await self._writer.claim(listings)
+        await self._feed.start(self._wall_us(), stored)
+        self._started = True
+        self.state, self.reason = "live", ""
+        log.info("feed %s: started with %d symbols, %d of them in the store", self.name, len(listings), len(stored))
+
+    def _poll_feed(self) -> bool:
+        """Take what is due, and say whether more is; where too much waits, the feed keeps it, or makes up less later."""
+        if self._writer.buffered >= self._buffered_ticks:
+            metrics.LIMIT_HITS.labels("buffered_ticks").inc()
+            return False
+        batch = self._feed.poll(self._wall_us())
+        self._writer.put(batch)
+        return batch.more
+
+    def _note_store_away(self, error: StoreUnavailable) -> None:
+        if self._started:
+            # Ticks of a live source do not come again: they are taken now and wait.
+            self._take_meanwhile()
+        if self.state == "live":
+            self.state, self.reason = "waiting", str(error)
+        if not self._store_away:
+            log.error("feed %s: %s; up to %d ticks wait", self.name, error, self._buffered_ticks)
+            self._store_away = True
+
+    def _take_meanwhile(self) -> None:
+        try:
+            self._poll_feed()
+        except FeedError as error:
+            self._fail(str(error))
+        except Exception as error:
+            self._back_off(error)
+
+    def _note_store_back(self) -> None:
+        if self._store_away:
+            log.info("feed %s: the store is back, and what waited is stored", self.name)
+            self._store_away = False
+        if self.state == "waiting":
+            self.state, self.reason = "live", ""
+
+    def _fail(self, reason: str) -> None:
+        self.state, self.reason = "failed", reason
+        log.error("feed %s: stopped: %s", self.name, reason)
+
+    def _back_off(self, error: Exception) -> None:
+        """The feed raised: start it again, later each time."""
+        self.state, self.reason = "retrying", f"{type(error).__name__}: {error}"
+        self._started = False
+        self._retry_at_s = monotonic() + self._backoff_s
+        log.error("feed %s: %s; trying again in %.1f s", self.name, self.reason, self._backoff_s)
+        self._backoff_s = min(2 * self._backoff_s, BACKOFF_MOST_S)
+        metrics.FEED_ERRORS.labels(self.name).inc()

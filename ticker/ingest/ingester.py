@@ -1,0 +1,136 @@
+"""Runs every feed: on the scheduler, with the heartbeat that tells the gateways how far each feed has come."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from time import monotonic, time_ns
+
+from redis.asyncio import Redis
+
+from feeds.feed import CLOCK_END, Feed
+from ticker import codec
+from ticker.candles.interval import STORED
+from ticker.config import Config, FeedConfig
+from ticker.errors import ConfigError, StoreUnavailable
+from ticker.ingest.batch_writer import BatchWriter, Parts
+from ticker.ingest.feed_runner import FeedRunner
+from ticker.ingest.scheduler import Scheduler
+from ticker.ingest.symbol_writer import WriterRules
+from ticker.store import catalog, keys
+from ticker.store.append import Appender
+from ticker.store.candle_store import CandleReader
+from ticker.store.connection import answers
+from ticker.store.tick_stream import TickReader
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_S = 0.25
+HOUSEKEEPING_S = 60.0
+
+
+def wall_us() -> int:
+    """The wall clock, in microseconds since the Unix epoch."""
+    return time_ns() // 1000
+
+
+class Ingester:
+    """All feeds of a configuration, and the jobs that keep the store tidy."""
+
+    def __init__(
+        self, client: Redis, config: Config, feeds: Sequence[Feed], now_us: Callable[[], int] = wall_us
+    ) -> None:
+        self._client = client
+        self._config = config
+        self._now_us = now_us
+        candles = config.candles
+        rules = WriterRules(
+            config.market.zone, candles.grace_ms * 1000, candles.lateness_s * 1_000_000, config.retention.max_len
+        )
+        ahead_us, buffered = config.limits.tick_ahead_s * 1_000_000, config.limits.buffered_ticks
+        self._candles, self._ticks = CandleReader(client), TickReader(client)
+        parts = Parts(Appender(client), self._candles, self._ticks, self._register)
+        self._feeds = config.feeds
+        self.runners = [
+            FeedRunner(feed_config.name, feed, BatchWriter(feed_config.name, rules, ahead_us, parts), buffered, now_us)
+            for feed_config, feed in zip(config.feeds, feeds, strict=True)
+        ]
+        one_feed_a_symbol(config.feeds, feeds)
+        self._heard = monotonic()
+
+    async def run(self) -> None:
+        """Ingest until cancelled; then append what is left and close the feeds."""
+        scheduler = Scheduler()
+        for feed_config, runner in zip(self._feeds, self.runners, strict=True):
+            scheduler.every(feed_config.poll_ms / 1000, f"poll {runner.name}", runner.poll)
+        scheduler.every(HOUSEKEEPING_S, "housekeeping", self.tidy)
+        scheduler.start()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(scheduler.watch())
+                group.create_task(self._beat())
+        finally:
+            await scheduler.stop()
+            # One that fails at its end must not keep the others from theirs.
+            results = await asyncio.gather(*(runner.close() for runner in self.runners), return_exceptions=True)
+            for runner, result in zip(self.runners, results, strict=True):
+                if isinstance(result, Exception):
+                    log.error("feed %s: %r while closing", runner.name, result)
+
+    def status(self) -> dict[str, dict[str, object]]:
+        """Each feed's state, reason and clock, as the heartbeat carries them."""
+        return {
+            runner.name: {"state": runner.state, "reason": runner.reason, "clock": runner.clock}
+            for runner in self.runners
+        }
+
+    async def tidy(self) -> None:
+        """Forget ticks and candles that are older than they are kept."""
+        retention = self._config.retention
+        for runner in self.runners:
+            # The last clock of an ended replay is no time to count from.
+            if not 0 < runner.clock < CLOCK_END:
+                continue
+            for listing in runner.listings():
+                if retention.ticks is not None:
+                    await self._ticks.trim(listing.symbol, max(runner.clock - retention.ticks, 0) // 1000)
+                for base in STORED:
+                    if (kept := retention.candles.of(base.name)) is not None:
+                        await self._candles.trim(listing.symbol, base, runner.clock - kept)
+
+    async def _register(self, listings: Sequence[object], feed: str) -> None:
+        await catalog.check_schema(self._client)
+        await catalog.register(self._client, listings, feed)  # type: ignore[arg-type]
+
+    async def _beat(self) -> None:
+        """Say that the ingester is alive and how far each feed's ticks are appended."""
+        while True:
+            replaced = {runner.name for runner in self.runners if runner.replaced}
+            if replaced and len(replaced) == len(self.runners):
+                # Whoever has taken over is the one to say that it is alive.
+                return
+            feeds = {name: state for name, state in self.status().items() if name not in replaced}
+            clocks = {r.name: r.clock for r in self.runners if r.clock and r.name not in replaced}
+            beat = codec.to_json({"time": self._now_us(), "feeds": feeds})
+            try:
+                with answers():
+                    async with self._client.pipeline(transaction=False) as pipe:
+                        if clocks:
+                            pipe.hset(keys.CLOCKS, mapping=clocks)  # type: ignore[arg-type]
+                        pipe.publish(keys.HEARTBEAT, beat)
+                        await pipe.execute()
+            except StoreUnavailable:
+                # The runners report it, and its absence is what the gateways look for.
+                pass
+            await asyncio.sleep(HEARTBEAT_S)
+
+
+def one_feed_a_symbol(configs: Sequence[FeedConfig], feeds: Sequence[Feed]) -> None:
+    """Refuse two feeds that both send a symbol: its numbers could not count both."""
+    owner: dict[str, str] = {}
+    for config, feed in zip(configs, feeds, strict=True):
+        for listing in feed.symbols():
+            if other := owner.get(listing.symbol):
+                raise ConfigError(
+                    f"feeds: {listing.symbol} is in both {other!r} and {config.name!r}; a symbol has one feed"
+                )
+            owner[listing.symbol] = config.name

@@ -1,0 +1,94 @@
+"""Runs jobs on a schedule; the only user of APScheduler, whose traps it keeps away from everyone else.
+
+APScheduler computes run times from the wall clock. A step of that clock would stop jobs or make them catch up thousands
+of runs, so a monotonic watchdog plans all jobs anew when the two clocks part, and the trigger never looks back.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from time import monotonic, time
+
+from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobEvent
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.base import BaseTrigger
+
+from ticker import metrics
+
+log = logging.getLogger(__name__)
+
+DRIFT_S = 0.5
+WATCH_S = 0.25
+EVENTS = {EVENT_JOB_ERROR: "error", EVENT_JOB_MISSED: "missed", EVENT_JOB_MAX_INSTANCES: "still_running"}
+
+
+class SteadyTrigger(BaseTrigger):  # type: ignore[misc]
+    """Due an interval after the last time it was due, or an interval from now where that has passed: nothing is caught up."""
+
+    __slots__ = ("interval",)
+
+    def __init__(self, interval_s: float) -> None:
+        self.interval = timedelta(seconds=interval_s)
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
+        """When the job is due next."""
+        if previous_fire_time is None:
+            return now
+        due = previous_fire_time + self.interval
+        return due if now < due <= now + self.interval else now + self.interval
+
+
+class Scheduler:
+    """Jobs that run one at a time each, until `stop`, which waits for those under way."""
+
+    def __init__(self, wall_s: Callable[[], float] = time) -> None:
+        # Its own loggers tell of every single run.
+        logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
+        defaults = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
+        self._scheduler = AsyncIOScheduler(timezone=UTC, job_defaults=defaults)
+        self._scheduler.add_listener(self._note, sum(EVENTS))
+        self._wall_s = wall_s
+        self._intervals: dict[str, float] = {}
+        self._running: set[asyncio.Future[None]] = set()
+
+    def every(self, interval_s: float, name: str, job: Callable[[], Awaitable[None]]) -> None:
+        """Run `job` every so many seconds."""
+
+        async def run() -> None:
+            # Held on to here, since APScheduler's own shutdown does not wait for what is under way.
+            task = asyncio.ensure_future(job())
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+            await asyncio.shield(task)
+
+        self._intervals[name] = interval_s
+        self._scheduler.add_job(run, SteadyTrigger(interval_s), id=name, name=name)
+
+    def start(self) -> None:
+        """Begin; a loop must be running."""
+        self._scheduler.start()
+
+    async def watch(self) -> None:
+        """Plan all jobs anew whenever the wall clock has been set; runs until cancelled."""
+        offset = self._wall_s() - monotonic()
+        while True:
+            await asyncio.sleep(WATCH_S)
+            drift = self._wall_s() - monotonic() - offset
+            if abs(drift) > DRIFT_S:
+                offset += drift
+                log.warning("the wall clock was set by %+.1f s; all jobs are planned anew", drift)
+                for name, interval_s in self._intervals.items():
+                    self._scheduler.reschedule_job(name, trigger=SteadyTrigger(interval_s))
+
+    async def stop(self) -> None:
+        """Start no job any more and wait for those under way."""
+        self._scheduler.pause()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        self._scheduler.shutdown(wait=False)
+
+    def _note(self, event: JobEvent) -> None:
+        kind = EVENTS[event.code]
+        metrics.JOB_EVENTS.labels(kind).inc()
+        if kind == "error":
+            log.error("job %s failed: %r", event.job_id, event.exception, exc_info=event.exception)

@@ -1,0 +1,187 @@
+"""Turns one symbol's ticks into appends: numbers them, folds their candles, and writes down what changed."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+from feeds.tick import Quote, Tick, Trade
+from ticker import codec
+from ticker.candles.builder import CandleBuilder
+from ticker.candles.candle import Candle, Candles
+from ticker.candles.interval import STORED
+from ticker.candles.packed import pack_open
+from ticker.errors import BadTick, DuplicateTick
+from ticker.store.append import Append, Claimed, Run, StreamEnd
+from ticker.store.candle_store import ChunkLog
+from ticker.store.tick_stream import Kind
+
+IDS_KEPT = 4_096
+"""Ids of the newest trades and quotes that a repeated one is known by."""
+EPOCH_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
+
+
+@dataclass(frozen=True, slots=True)
+class WriterRules:
+    """What is the same for all symbols: the market's time zone, times in microseconds, the length of streams."""
+
+    zone: ZoneInfo
+    grace_us: int
+    lateness_us: int
+    max_len: int
+
+
+class _Lane:
+    """One of a symbol's two streams: where it ends, and the run of ticks that is being put together."""
+
+    __slots__ = ("_quotes", "_run", "ms", "runs", "seq", "time")
+
+    def __init__(self, end: StreamEnd, *, quotes: bool) -> None:
+        self.seq, self.ms, self.time = end.seq, end.ms, end.time
+        self.runs: list[Run] = []
+        self._run: Run | None = None
+        self._quotes = quotes
+
+    def add(self, time: int, entry: codec.Entry) -> None:
+        """The next tick; ids only rise, so one that comes late gets the milliseconds of the tick before it."""
+        message, names, values = entry
+        run = self._run
+        if run is None or run.names != names:
+            run = self._run = Run(self._quotes, StreamEnd(self.seq, self.ms, self.time), names)
+            self.runs.append(run)
+        ms = time // 1000
+        if ms > self.ms:
+            self.ms = ms
+        self.seq += 1
+        self.time = time
+        run.count += 1
+        args = run.args
+        args.append(f"{self.ms}-{self.seq}")
+        args += values
+        args.append(message)
+
+    @property
+    def began(self) -> str:
+        """The id at which the stream ends before what is being put together."""
+        return self.runs[0].after.id if self.runs else f"{self.ms}-{self.seq}"
+
+    def take_runs(self) -> list[Run]:
+        """What was put together; the next tick begins a new run."""
+        taken, self.runs, self._run = self.runs, [], None
+        return taken
+
+
+class SymbolWriter:
+    """The one writer of a symbol: what it last stored, and the append that is being put together."""
+
+    def __init__(self, symbol: str, rules: WriterRules, claimed: Claimed, tails: Sequence[Sequence[Candles]]) -> None:
+        """`tails`: the newest chunks of each stored interval."""
+        self.symbol = symbol
+        self._rules = rules
+        self._fence = claimed.fence
+        self._batch = 0
+        self.epoch = claimed.epoch
+        self._new_epoch = None if claimed.epoch else new_epoch()
+        self._trades, self._quotes = _Lane(claimed.trades, quotes=False), _Lane(claimed.quotes, quotes=True)
+        self._ids: dict[str, None] = {}
+        self._logs = [ChunkLog(interval, tail) for interval, tail in zip(STORED, tails, strict=True)]
+        self._builders: list[CandleBuilder] = []
+        for interval, tail in zip(STORED, tails, strict=True):
+            builder = CandleBuilder(interval, rules.zone, rules.grace_us, rules.lateness_us)
+            builder.load(Candles.joined(tail).rows(), closed=True)
+            builder.load(claimed.open[interval.name], closed=False)
+            self._builders.append(builder)
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """The last numbers given to trades and quotes."""
+        return self._trades.seq, self._quotes.seq
+
+    def due(self, clock: int) -> bool:
+        """Whether a candle closes at this feed clock, without any tick."""
+        return any((next_close := builder.next_close) is not None and next_close <= clock for builder in self._builders)
+
+    def begin_epoch(self) -> None:
+        """Number under a new name from here on: numbers that somebody may have seen are not in the store any more."""
+        self._new_epoch = new_epoch()
+
+    def know(self, ids: Sequence[str]) -> None:
+        """Ids that are stored already, oldest first."""
+        self._ids |= dict.fromkeys(ids)
+
+    def take(self, tick: Tick) -> None:
+        """One more tick of the batch; raises `BadTick` or `DuplicateTick` and is unchanged where it is refused."""
+        if tick.__class__ is Trade:
+            price, size = codec.check_trade(tick)
+            if not self._builders[-1].has_room(tick.time, price, size):
+                raise BadTick("size", tick.size, "a size that keeps the day's volume below 2^60 millionths")
+            if tick.id is not None:
+                self._know_once("trades", tick.id)
+            lane, time = self._trades, tick.time
+            seq = lane.seq + 1
+            lane.add(time, codec.trade_entry(tick, seq))
+            for builder in self._builders:
+                builder.add(time, price, size, seq)
+        else:
+            assert tick.__class__ is Quote
+            codec.check_quote(tick)
+            if tick.id is not None:
+                self._know_once("quotes", tick.id)
+            self._quotes.add(tick.time, codec.quote_entry(tick, self._quotes.seq + 1))
+
+    def finish(self, clock: int, cursor: str | None) -> Append | None:
+        """The append of all that was taken and of the candles that close at this feed clock; None where there is nothing."""
+        closed = [builder.close(clock) for builder in self._builders]
+        traded = bool(self._trades.runs)
+        trades_end = self._trades.began
+        runs = self._trades.take_runs() + self._quotes.take_runs()
+        if not runs and not any(closed):
+            return None
+        self._batch += 1
+        append = Append(self.symbol, self._fence, self._batch, self._rules.max_len, self.epoch)
+        append.runs, append.trades_end = runs, trades_end
+        if self._new_epoch and runs:
+            append.new_epoch = self._new_epoch
+            trades, quotes = append.starts(self.ends)
+            event = {
+                "event": "epoch",
+                "symbol": self.symbol,
+                "epoch": self._new_epoch,
+                "trades": trades,
+                "quotes": quotes,
+            }
+            append.event = codec.to_json(event).decode()
+            self.epoch, self._new_epoch = self._new_epoch, None
+        if cursor is not None:
+            append.state["cursor"] = cursor
+        if traded or any(closed):
+            unclosed = {i.name: builder.unclosed() for i, builder in zip(STORED, self._builders, strict=True)}
+            append.state["open"] = pack_open(unclosed)
+        keep_from = clock - self._rules.lateness_us - self._rules.grace_us
+        for interval, log, candles in zip(STORED, self._logs, closed, strict=True):
+            append.chunks += log.put(candles, keep_from)
+            if interval.name == "1m":
+                append.messages = [self._message(candle) for candle in candles]
+        return append
+
+    def _message(self, candle: Candle) -> str:
+        return codec.candle_message(self.symbol, "1m", candle, final=True)
+
+    def _know_once(self, kind: Kind, tick_id: str) -> None:
+        """Refuse a tick whose id was seen of late; without an id, equal ticks are distinct ticks."""
+        name = known_as(kind, tick_id)
+        if name in self._ids:
+            raise DuplicateTick(tick_id)
+        self._ids[name] = None
+        if len(self._ids) > IDS_KEPT:
+            del self._ids[next(iter(self._ids))]
+
+
+def known_as(kind: Kind, tick_id: str) -> str:
+    """The name under which an id is remembered: trades and quotes may share ids."""
+    return f"{kind}:{tick_id}"
+
+
+def new_epoch() -> str:
+    """A name that no earlier epoch is likely to have had: six letters and digits, none easily taken for another."""
+    return "".join(secrets.choice(EPOCH_LETTERS) for _ in range(6))
