@@ -1,0 +1,1 @@
+"""Candles and ticks read back, page by page."""
