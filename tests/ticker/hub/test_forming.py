@@ -1,0 +1,160 @@
+import asyncio
+import json
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from ticker import codec
+from ticker.candles.interval import INTERVALS
+from ticker.history.candles import CandleHistory
+from ticker.hub.forming import Forming, Loaded
+from ticker.hub.hub import Hub, Topic
+
+SECOND = 1_000_000
+MINUTE = 60 * SECOND
+TOPIC = Topic("candles", "AAPL", "1m")
+
+
+class Box:
+    """A subscriber that keeps everything."""
+
+    def __init__(self):
+        self.messages = []
+
+    def offer(self, message):
+        self.messages.append(json.loads(message))
+
+    def take(self):
+        taken, self.messages = self.messages, []
+        return [(m["seq"], m["trades"], m["final"]) for m in taken]
+
+
+class Scene:
+    """Folds over a real store; trades pass when the test says so."""
+
+    def __init__(self, writer):
+        history = CandleHistory(writer.client, writer.candles, ZoneInfo("America/New_York"), 500_000, MINUTE)
+        self.hub, self.box = Hub(), Box()
+        self.hub.join(TOPIC, self.box)
+        self.free, self.loading = asyncio.Event(), asyncio.Event()
+        self.free.set()
+
+        async def load(symbol, interval):
+            builder, span = await history.builder(symbol, INTERVALS[interval], "hand")
+            self.loading.set()
+            await self.free.wait()
+            return Loaded(builder, span.epoch, span.seq)
+
+        self.writer = writer
+        self.forming = Forming(self.hub, load)
+
+    async def pass_on(self, *seqs):
+        """Stored trades go out to the subscribers."""
+        for _, fields in await self.writer.client.xrange("trades:{AAPL}"):
+            if (seq := int(fields[b"seq"])) in seqs:
+                flat = [part for pair in fields.items() for part in pair]
+                self.forming.on_trade("AAPL", codec.entry_message("trade", "AAPL", flat), seq)
+
+
+@pytest.fixture
+def scene(writer):
+    return Scene(writer)
+
+
+async def test_a_fold_goes_on_from_what_is_stored(scene, writer, tape):
+    """Trades that are in already are passed over, those that came during the load are added."""
+    await writer.write(*tape.trades(5))
+    scene.free.clear()
+    watching = asyncio.create_task(scene.forming.watch(TOPIC))
+    await scene.loading.wait()
+    await writer.write(*tape.trades(3))
+    await scene.pass_on(4, 5, 6, 7)
+    scene.free.set()
+    await watching
+    await scene.pass_on(7, 8)
+    scene.forming.publish()
+    assert scene.box.take() == [(8, 8, False)]
+    assert scene.forming.fold_of(TOPIC).seq == 8
+
+
+async def test_a_candle_is_published_where_it_has_changed(scene, writer, tape):
+    """And not again."""
+    await writer.write(*tape.trades(2))
+    await scene.forming.watch(TOPIC)
+    scene.forming.publish()
+    assert scene.box.take() == []
+    await writer.write(tape.trade())
+    await scene.pass_on(3)
+    scene.forming.publish()
+    scene.forming.publish()
+    assert scene.box.take() == [(3, 3, False)]
+
+
+async def test_candles_close_by_the_feed_clock(scene, writer, tape, noon):
+    """Once; a late trade sends the closed one again; without a clock nothing closes."""
+    await writer.write(*tape.trades(2))
+    await scene.forming.watch(TOPIC)
+    for clock in (0, noon + MINUTE + 499_999):
+        scene.forming.close(lambda symbol, clock=clock: clock)
+    assert scene.box.take() == []
+    for _ in range(2):
+        scene.forming.close(lambda symbol: noon + MINUTE + 500_000)
+    assert scene.box.take() == [(2, 2, True)]
+    await writer.write(tape.trade())
+    await scene.pass_on(3)
+    scene.forming.publish()
+    scene.forming.close(lambda symbol: noon + MINUTE + 500_000)
+    assert scene.box.take() == [(3, 3, True)]
+
+
+async def test_a_stopped_fold_begins_again_and_tells_what_it_missed(scene, writer, tape, noon):
+    """What closed meanwhile as final, what forms as it stands."""
+    await writer.write(*tape.trades(2))
+    await scene.forming.watch(TOPIC)
+    scene.forming.invalidate("AAPL")
+    assert scene.forming.fold_of(TOPIC) is None
+    await writer.write(tape.trade(), tape.trade(time=noon + MINUTE + 10 * SECOND))
+    await scene.forming.mend()
+    assert scene.box.take() == [(3, 3, True), (4, 1, False)]
+    scene.forming.publish()
+    assert scene.box.take() == []
+
+
+async def test_what_was_loaded_before_a_stop_does_not_count(scene, writer, tape):
+    """The store was emptied while its answer was under way: it is asked again."""
+    await writer.write(*tape.trades(5))
+    scene.free.clear()
+    watching = asyncio.create_task(scene.forming.watch(TOPIC))
+    await scene.loading.wait()
+    await writer.client.flushall()
+    await writer.write(*tape.trades(2))
+    scene.forming.invalidate("AAPL")
+    scene.free.set()
+    await watching
+    assert scene.forming.fold_of(TOPIC).seq == 2
+    assert scene.forming.fold_of(TOPIC).builder.newest()[0].trades == 2
+
+
+async def test_the_newest_candle_goes_out_to_those_who_have_it_first(scene, writer, tape):
+    """Whoever joins gets it as a snapshot, so no member may learn of it later than he."""
+    await writer.write(*tape.trades(2))
+    await scene.forming.watch(TOPIC)
+    await writer.write(tape.trade())
+    await scene.pass_on(3)
+    newest = json.loads(scene.forming.latest(TOPIC))
+    assert (newest["seq"], newest["final"]) == (3, False)
+    assert scene.box.take() == [(3, 3, False)]
+    assert scene.forming.latest(TOPIC._replace(symbol="NONE")) is None
+
+
+async def test_a_fold_that_nobody_wants_goes_at_the_second_look(scene, writer):
+    """Somebody may be about to join it at the first."""
+    await scene.forming.watch(TOPIC)
+    for _ in range(3):
+        scene.forming.sweep(scene.hub.wanted)
+        assert scene.forming.folds("AAPL")
+    scene.hub.leave(TOPIC, scene.box)
+    scene.forming.sweep(scene.hub.wanted)
+    assert scene.forming.folds("AAPL")
+    scene.forming.sweep(scene.hub.wanted)
+    assert not scene.forming.folds("AAPL")

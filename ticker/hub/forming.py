@@ -1,0 +1,175 @@
+"""Candles as they form, folded from the trades that pass, for those symbols and intervals that somebody wants.
+
+Every fold begins with what is stored at one trade's number and goes on with the trades after it, so a candle here equals
+the one that REST gives at the same number. The feed clocks that arrive with the ingester's heartbeat close candles.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from ticker import codec
+from ticker.candles.builder import CandleBuilder
+from ticker.candles.candle import Candle
+from ticker.hub.hub import Hub, Topic
+
+LOADS_AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A builder that holds what is stored of a symbol and interval, and the trade number up to which it does."""
+
+    builder: CandleBuilder
+    epoch: str | None
+    seq: int
+
+
+Load = Callable[[str, str], Awaitable[Loaded]]
+
+
+class Fold:
+    """One symbol and interval."""
+
+    __slots__ = ("_waiting", "builder", "epoch", "seq", "stops", "topic")
+
+    def __init__(self, topic: Topic) -> None:
+        self.topic = topic
+        self.builder: CandleBuilder | None = None
+        self.epoch: str | None = None
+        self.seq = 0
+        self.stops = 0
+        """How often it was stopped: what was loaded before the last time does not count."""
+        self._waiting: list[tuple[int, int, int, int]] = []
+
+    def begin(self, loaded: Loaded) -> None:
+        """Start from what is stored, and catch up with the trades that passed meanwhile."""
+        self.builder, self.epoch, self.seq = loaded.builder, loaded.epoch, loaded.seq
+        for trade in self._waiting:
+            self.add(*trade)
+        self._waiting.clear()
+
+    def stop(self) -> None:
+        """What was folded does not count any more."""
+        self.builder = None
+        self.stops += 1
+        self._waiting.clear()
+
+    def add(self, time: int, price: int, size: int, seq: int) -> None:
+        """One trade, in millionths; those that are in already are passed over."""
+        if self.builder is None:
+            self._waiting.append((time, price, size, seq))
+        elif seq > self.seq:
+            self.seq = seq
+            self.builder.add(time, price, size, seq)
+
+    def message(self, candle: Candle, *, final: bool) -> str:
+        """A candle as it is sent."""
+        assert self.topic.interval is not None
+        return codec.candle_message(self.topic.symbol, self.topic.interval, candle, final=final)
+
+
+class Forming:
+    """All folds of this process."""
+
+    def __init__(self, hub: Hub, load: Load) -> None:
+        self._hub = hub
+        self._load = load
+        self._folds: dict[str, dict[Topic, Fold]] = {}
+        self._idle: set[Topic] = set()
+
+    def fold_of(self, topic: Topic) -> Fold | None:
+        """A fold that has begun."""
+        fold = self._folds.get(topic.symbol, {}).get(topic)
+        return fold if fold and fold.builder else None
+
+    async def watch(self, topic: Topic) -> None:
+        """Fold this symbol and interval; its trades must be tracked already. Raises `StoreUnavailable`."""
+        if self.fold_of(topic):
+            return
+        assert topic.interval is not None
+        folds = self._folds.setdefault(topic.symbol, {})
+        # Two may ask at once: both load, and whoever is first has begun the fold that both use.
+        fold = folds.setdefault(topic, Fold(topic))
+        while fold.builder is None:
+            stops = fold.stops
+            loaded = await self._load(topic.symbol, topic.interval)
+            if fold.builder is None and fold.stops == stops:
+                fold.begin(loaded)
+
+    async def watch_all(self, topics: Sequence[Topic]) -> None:
+        """The same for many, some at a time."""
+        left = list(topics)
+
+        async def watch_some() -> None:
+            while left:
+                await self.watch(left.pop())
+
+        await asyncio.gather(*(watch_some() for _ in range(LOADS_AT_ONCE)))
+
+    def invalidate(self, symbol: str) -> None:
+        """Trades of the symbol are missing or numbered anew: its folds must begin again from what is stored."""
+        for fold in self._folds.get(symbol, {}).values():
+            fold.stop()
+
+    async def mend(self) -> None:
+        """Begin every fold that has been stopped, and send what its candles have become. Raises `StoreUnavailable`."""
+        stopped = [fold for folds in self._folds.values() for fold in folds.values() if not fold.builder]
+        for fold in stopped:
+            epoch, seq = fold.epoch, fold.seq
+            await self.watch(fold.topic)
+            if fold.builder:
+                missed = [c for c in fold.builder.closed() if fold.epoch != epoch or c.seq >= seq]
+                self._send(fold, missed, final=True)
+                fold.builder.changed()
+                self._send(fold, fold.builder.unclosed(), final=False)
+
+    def folds(self, symbol: str) -> bool:
+        """Whether anything is folded from the symbol's trades."""
+        return symbol in self._folds
+
+    def latest(self, topic: Topic) -> str | None:
+        """The newest candle of a fold as it stands; those who have it forming already get it first."""
+        fold = self.fold_of(topic)
+        if fold is None or fold.builder is None:
+            return None
+        self._send(fold, fold.builder.changed(), final=False)
+        newest = fold.builder.newest()
+        return fold.message(newest[0], final=newest[1]) if newest else None
+
+    def on_trade(self, symbol: str, message: str, seq: int) -> None:
+        """A trade goes out to the subscribers."""
+        folds = self._folds.get(symbol)
+        if folds:
+            trade = codec.from_json(message)
+            price, size = codec.millionths(trade["price"], "price"), codec.millionths(trade["size"], "size")
+            for fold in folds.values():
+                fold.add(trade["time"], price, size, seq)
+
+    def publish(self) -> None:
+        """Send the forming candles that have changed since the last time."""
+        for folds in self._folds.values():
+            for fold in folds.values():
+                if fold.builder:
+                    self._send(fold, fold.builder.changed(), final=False)
+
+    def close(self, clock_of: Callable[[str], int]) -> None:
+        """Close what the feed clocks have passed; `clock_of` gives a symbol's, in microseconds, 0 where none is known."""
+        for symbol, folds in self._folds.items():
+            clock = clock_of(symbol)
+            for fold in folds.values():
+                if fold.builder and clock:
+                    self._send(fold, fold.builder.close(clock), final=True)
+
+    def sweep(self, needed: Callable[[Topic], bool]) -> None:
+        """Let go of every fold that nobody has needed since the last time."""
+        unwanted = {topic for folds in self._folds.values() for topic in folds if not needed(topic)}
+        for topic in unwanted & self._idle:
+            del self._folds[topic.symbol][topic]
+            if not self._folds[topic.symbol]:
+                del self._folds[topic.symbol]
+        self._idle = unwanted
+
+    def _send(self, fold: Fold, candles: list[Candle], *, final: bool) -> None:
+        for candle in candles:
+            self._hub.publish(fold.topic, fold.message(candle, final=final))

@@ -1,0 +1,284 @@
+"""Takes live messages from the store to the hub: in order, each number once, and never silently less.
+
+A symbol's channel is tracked while somebody wants it. Tracking begins with where its stream stands; from then on every
+message must carry the next number. After a lost connection, or where a number is missing, messages wait until what lies
+between has been read from the stream; what the stream does not hold any more is announced as a gap.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from ticker import codec, metrics
+from ticker.errors import StoreError, StoreUnavailable
+from ticker.hub.hub import Hub, Topic
+from ticker.store.tick_stream import KINDS, MESSAGE_TYPE, STREAM, Entry, Kind, Tip
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 0.2
+HEAL_MOST = 10_000
+"""Messages that are read back for one hole; a larger one is announced."""
+
+
+class Ticks(Protocol):
+    """Where streams are read."""
+
+    async def tips(self, kind: Kind, symbols: Sequence[str]) -> list[Tip]:
+        """Where streams stand."""
+
+    async def newest(self, kind: Kind, symbol: str, count: int, until: int) -> list[Entry]:
+        """The `count` entries before and with the sequence number `until`, in order."""
+
+
+class Channels(Protocol):
+    """Where channels are subscribed to."""
+
+    async def ensure(self, channels: Iterable[str]) -> None:
+        """Subscribe, confirmed."""
+
+    def release(self, channels: Iterable[str]) -> None:
+        """Unsubscribe."""
+
+
+class Track:
+    """One channel of one symbol: the last number that went out, and the messages that wait while it is made sure of."""
+
+    __slots__ = ("channel", "epoch", "held", "kind", "message", "seq", "symbol", "topic")
+
+    def __init__(self, kind: Kind, symbol: str) -> None:
+        self.kind = kind
+        self.symbol = symbol
+        self.topic = Topic(kind, symbol)
+        self.channel = STREAM[kind](symbol)
+        self.epoch: str | None = None
+        self.seq = 0
+        self.message: str | None = None
+        self.held: list[bytes] | None = []
+
+
+class Relay:
+    """All tracked channels of this process."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        ticks: Ticks,
+        channels: Channels,
+        on_trade: Callable[[str, str, int], None],
+        on_break: Callable[[str], None],
+    ) -> None:
+        """`on_trade(symbol, message, seq)` hears of every trade that goes out, `on_break(symbol)` of missing ones."""
+        self._hub = hub
+        self._ticks = ticks
+        self._channels = channels
+        self._on_trade = on_trade
+        self._on_break = on_break
+        self._tracks: dict[Topic, Track] = {}
+        self._by_channel: dict[bytes, Track] = {}
+        self._starting: dict[Topic, asyncio.Task[None]] = {}
+        self._doubtful: dict[Track, None] = {}
+        self._doubt = asyncio.Event()
+        self._idle: set[Topic] = set()
+
+    def track_of(self, topic: Topic) -> Track:
+        """A tracked channel."""
+        return self._tracks[topic]
+
+    async def track(self, kind: Kind, symbols: Sequence[str]) -> None:
+        """Track these symbols' channels; afterwards `track_of` answers for each. Raises `StoreUnavailable`."""
+        fresh = [s for s in symbols if (topic := Topic(kind, s)) not in self._tracks and topic not in self._starting]
+        if fresh:
+            task = asyncio.ensure_future(self._start(kind, fresh))
+            for symbol in fresh:
+                self._starting[Topic(kind, symbol)] = task
+        waiting = {started for symbol in symbols if (started := self._starting.get(Topic(kind, symbol)))}
+        # Others may wait for the same task: whoever is cancelled must not take it with him.
+        await asyncio.gather(*(asyncio.shield(task) for task in waiting))
+
+    async def _start(self, kind: Kind, symbols: Sequence[str]) -> None:
+        tracks = [Track(kind, symbol) for symbol in symbols]
+        for track in tracks:
+            self._by_channel[track.channel.encode()] = track
+        try:
+            await self._channels.ensure(track.channel for track in tracks)
+            for track, tip in zip(tracks, await self._ticks.tips(kind, symbols), strict=True):
+                track.epoch, track.seq = tip.epoch, tip.end.seq
+                track.message = _message(track, tip.entry) if tip.entry else None
+                self._tracks[track.topic] = track
+                if track in self._doubtful:
+                    self._doubt.set()
+                else:
+                    self._let_go(track)
+        except BaseException:
+            for track in tracks:
+                self._tracks.pop(track.topic, None)
+                self._by_channel.pop(track.channel.encode(), None)
+                self._doubtful.pop(track, None)
+            self._channels.release(track.channel for track in tracks)
+            raise
+        finally:
+            for track in tracks:
+                self._starting.pop(track.topic, None)
+
+    def sweep(self, needed: Callable[[Topic], bool]) -> None:
+        """Let go of every channel that nobody has needed since the last time."""
+        unneeded = {topic for topic in self._tracks if not needed(topic)}
+        # One that was needed a moment ago may be about to be joined: it goes at the next sweep.
+        idle = [self._tracks[topic] for topic in unneeded & self._idle]
+        self._idle = unneeded
+        for track in idle:
+            del self._tracks[track.topic]
+            self._by_channel.pop(track.channel.encode(), None)
+            self._doubtful.pop(track, None)
+        self._channels.release(track.channel for track in idle)
+
+    def take(self, channel: bytes, payload: bytes) -> None:
+        """One live message."""
+        track = self._by_channel.get(channel)
+        if track is None:
+            return
+        if track.held is not None:
+            track.held.append(payload)
+            return
+        seq = _seq(track, payload)
+        if seq == track.seq + 1:
+            self._publish(track, payload.decode(), seq)
+        elif seq is not None and seq > track.seq:
+            track.held = [payload]
+            self._question(track)
+
+    def begin_epoch(self, symbol: str, epoch: str, seqs: dict[Kind, int]) -> None:
+        """The writer has begun a new epoch after these numbers: what clients saw above them is withdrawn."""
+        for kind, seq in seqs.items():
+            track = self._by_channel.get(STREAM[kind](symbol).encode())
+            if track is not None and track.epoch != epoch:
+                if track.held is not None:
+                    # What waits was numbered before; what is stored of it its own check will find.
+                    track.held.clear()
+                    self._question(track)
+                else:
+                    self._reset(track, epoch, seq)
+
+    def connection_changed(self, connected: bool) -> None:
+        """After a lost connection, anything may be missing."""
+        for track in self._by_channel.values():
+            if track.held is None:
+                track.held = []
+            if connected:
+                self._question(track)
+
+    async def heal(self) -> None:
+        """Make sure of doubtful channels, for ever."""
+        while True:
+            await self._doubt.wait()
+            self._doubt.clear()
+            for kind in KINDS:
+                tracks = [t for t in self._doubtful if t.kind == kind and self._tracks.get(t.topic) is t]
+                try:
+                    tips = await self._ticks.tips(kind, [track.symbol for track in tracks])
+                    for track, tip in zip(tracks, tips, strict=True):
+                        # Taken out before, so that a doubt that arises meanwhile stays.
+                        self._doubtful.pop(track, None)
+                        await self._make_sure_of(track, tip)
+                except StoreUnavailable as error:
+                    log.debug("healing waits: %s", error)
+                    self._doubtful |= dict.fromkeys(tracks)
+                    self._doubt.set()
+                    await asyncio.sleep(RETRY_S)
+
+    async def _make_sure_of(self, track: Track, tip: Tip) -> None:
+        """The same for a stream in which somebody may have written what is no tick."""
+        try:
+            await self._make_sure(track, tip)
+        except (StoreError, ValueError, KeyError) as error:
+            if isinstance(error, StoreUnavailable):
+                raise
+            log.error("%s holds what is no tick: %r", track.channel, error)
+            self._let_go(track)
+
+    async def _make_sure(self, track: Track, tip: Tip) -> None:
+        """Send what is missing up to where the stream stands, then what has waited meanwhile."""
+        if tip.epoch != track.epoch and tip.epoch is not None:
+            # What was sent and what is stored have no number in common that could be trusted: all that is kept is sent.
+            self._reset(track, tip.epoch, 0)
+        elif tip.epoch is not None and 0 < tip.end.seq < track.seq and not _continues(track):
+            # The store has lost what was sent, and its writer has not noticed or not begun anew.
+            self._reset(track, tip.epoch, tip.end.seq)
+        missing = tip.end.seq - track.seq
+        entries = (
+            await self._ticks.newest(track.kind, track.symbol, min(missing, HEAL_MOST), tip.end.seq)
+            if missing > 0
+            else []
+        )
+        reason = "too_far" if missing > HEAL_MOST else "trimmed"
+        for entry in entries:
+            self._announce_hole(track, entry.seq, reason)
+            if entry.seq == track.seq + 1:
+                self._publish(track, _message(track, entry.fields), entry.seq)
+        self._announce_hole(track, tip.end.seq + 1, reason)
+        self._let_go(track)
+
+    def _let_go(self, track: Track) -> None:
+        """Live from here on: first what has waited."""
+        held, track.held = track.held or (), None
+        for payload in held:
+            seq = _seq(track, payload)
+            if seq is not None and seq > track.seq:
+                self._announce_hole(track, seq, "store_lost")
+                self._publish(track, payload.decode(), seq)
+
+    def _announce_hole(self, track: Track, seq: int, reason: str) -> None:
+        """Where `seq` is not the next number, say what is missing before it."""
+        if seq <= track.seq + 1:
+            return
+        metrics.GAPS.labels(track.kind).inc()
+        gap = {"type": "gap", "channel": track.kind, "symbol": track.symbol, "from": track.seq + 1, "to": seq - 1}
+        self._hub.publish(track.topic, codec.to_json(gap | {"reason": reason}).decode())
+        track.seq = seq - 1
+        self._break(track)
+
+    def _reset(self, track: Track, epoch: str, seq: int) -> None:
+        track.epoch, track.seq, track.message = epoch, seq, None
+        reset = {"type": "reset", "channel": track.kind, "symbol": track.symbol, "epoch": epoch, "seq": seq}
+        self._hub.publish(track.topic, codec.to_json(reset).decode())
+        self._break(track)
+
+    def _break(self, track: Track) -> None:
+        if track.kind == "trades":
+            self._on_break(track.symbol)
+
+    def _publish(self, track: Track, message: str, seq: int) -> None:
+        track.seq, track.message = seq, message
+        self._hub.publish(track.topic, message)
+        if track.kind == "trades":
+            self._on_trade(track.symbol, message, seq)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether messages of some channel wait until they are made sure of."""
+        return bool(self._doubtful)
+
+    def _question(self, track: Track) -> None:
+        self._doubtful[track] = None
+        self._doubt.set()
+
+
+def _continues(track: Track) -> bool:
+    """Whether what waits goes on from what was sent, though the stream does not hold it: then it is not the stream's."""
+    seqs = [_seq(track, payload) for payload in track.held or ()]
+    return bool(seqs) and all(seq is not None and seq > track.seq for seq in seqs)
+
+
+def _seq(track: Track, payload: bytes) -> int | None:
+    """The number of a message; None, and a line in the log, where somebody has published what is no tick."""
+    try:
+        return codec.last_seq(payload)
+    except (ValueError, KeyError, TypeError):
+        log.warning("%s: passed over a message that is no tick: %.80r", track.channel, payload)
+        return None
+
+
+def _message(track: Track, fields: Sequence[bytes]) -> str:
+    return codec.entry_message(MESSAGE_TYPE[track.kind], track.symbol, fields)
