@@ -1,0 +1,253 @@
+"""The live side of one process: the parts that carry ticks from the store to the hub, and the tasks that keep them going."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from time import monotonic, time_ns
+from typing import Any
+
+from ticker import codec, metrics
+from ticker.config import Config
+from ticker.errors import NotFound, StoreUnavailable
+from ticker.history.candles import CandleHistory
+from ticker.history.snapshots import SnapshotReader
+from ticker.history.ticks import TickHistory
+from ticker.hub.forming import Forming
+from ticker.hub.hub import Hub, Topic
+from ticker.hub.relay import Relay
+from ticker.hub.service import Service
+from ticker.store import keys
+from ticker.store.subscription import Messages, Subscription
+from ticker.store.tick_stream import KINDS, Kind
+from ticker.web import messages
+
+log = logging.getLogger(__name__)
+
+CHECK_S = 0.2
+SWEEP_S = 5.0
+CATALOG_S = 30.0
+
+Metadata = dict[str, dict[str, Any]]
+
+
+@dataclass(slots=True)
+class History:
+    """The doors through which the past is read."""
+
+    candles: CandleHistory
+    ticks: TickHistory
+    snapshots: SnapshotReader
+    read_catalog: Callable[[], Any]
+
+
+class Gateway:
+    """Everything that connections and REST share in one process; `app` makes the parts and puts them in."""
+
+    def __init__(self, config: Config, hub: Hub, history: History) -> None:
+        self.config = config
+        self.hub = hub
+        self.history = history
+        self.service = Service(monotonic())
+        self.symbols: Metadata = {}
+        self.sent = 0
+        self.connections_by_address: dict[str, int] = {}
+        self._by_feed: dict[str, list[str]] = {}
+        self._catalog_wanted = asyncio.Event()
+        self._pinned: Counter[Topic] = Counter()
+        self.relay: Relay
+        self.forming: Forming
+        self.subscription: Subscription
+
+    def wire(self, relay: Relay, forming: Forming, subscription: Subscription) -> None:
+        """The parts that need to call the gateway back."""
+        self.relay, self.forming, self.subscription = relay, forming, subscription
+
+    def metadata(self, symbol: str) -> dict[str, Any]:
+        """What is known of a symbol; raises `NotFound`."""
+        if symbol not in self.symbols:
+            raise NotFound(f"symbol {symbol!r} is not known; /v1/symbols lists those that are", "symbol")
+        return self.symbols[symbol]
+
+    def feed_of(self, symbol: str) -> str:
+        """The feed that a symbol belongs to; of one that has vanished from the store, none."""
+        return str(self.symbols.get(symbol, {}).get("feed", ""))
+
+    def clock_of(self, symbol: str) -> int:
+        """The feed clock of a symbol, as of the last heartbeat; 0 where none is known."""
+        return self.service.clock_of(self.feed_of(symbol))
+
+    async def run(self) -> None:
+        """Carry ticks until cancelled."""
+        with suppress(StoreUnavailable):
+            # So that requests find the symbols from the first moment; where the store is away, the loop below reads them.
+            await self._read_catalog()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.subscription.run())
+            group.create_task(self.relay.heal())
+            group.create_task(self._follow_catalog())
+            group.create_task(self._check())
+            group.create_task(self._mend_forming())
+            group.create_task(self._publish_forming())
+            group.create_task(self._heartbeats())
+            group.create_task(self._sweep())
+
+    def deliver(self, batch: Messages) -> None:
+        """Everything that one read of the live connection gave."""
+        for channel, payload in batch:
+            own = {HEARTBEAT: self._heartbeat, EVENTS: self._event}.get(channel)
+            if own is None:
+                self.relay.take(channel, payload)
+                continue
+            try:
+                own(payload)
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                log.warning("%s: passed over a message that is not ours: %r", channel.decode(), error)
+
+    def connection_changed(self, connected: bool) -> None:
+        """The live connection was gained or lost."""
+        self.relay.connection_changed(connected)
+        if connected:
+            self._catalog_wanted.set()
+        else:
+            self.service.store(monotonic(), live=False)
+
+    @asynccontextmanager
+    async def tracking(self, everything: Topic, symbols: Sequence[str]) -> AsyncIterator[None]:
+        """Have live messages of these symbols, at least as long as the block lasts. Raises `StoreUnavailable`.
+
+        Whoever joins topics in the block, without waiting for anything, has them from then on.
+        """
+        kind: Kind = "quotes" if everything.channel == "quotes" else "trades"
+        topics = [everything._replace(symbol=symbol) for symbol in symbols]
+        pins = Counter(topics) + Counter(Topic(kind, symbol) for symbol in symbols)
+        self._pinned.update(pins)
+        try:
+            await self.relay.track(kind, symbols)
+            if everything.interval is not None:
+                await self.forming.watch_all(topics)
+            yield
+        finally:
+            self._pinned -= pins
+
+    def needed(self, topic: Topic) -> bool:
+        """Whether somebody has the topic, or is about to."""
+        return topic in self._pinned or self.hub.wanted(topic)
+
+    def position(self, topic: Topic) -> dict[str, Any]:
+        """What somebody who joins a tracked topic now gets the messages after."""
+        if topic.interval is None:
+            track = self.relay.track_of(topic)
+            return messages.position(track.epoch, track.seq)
+        fold = self.forming.fold_of(topic)
+        return messages.position(fold.epoch, fold.seq) if fold else messages.position(None, 0)
+
+    def last_message(self, topic: Topic) -> str | None:
+        """The last message of a tracked topic; what is due to its members already goes out first."""
+        if topic.interval is None:
+            return self.relay.track_of(topic).message
+        return self.forming.latest(topic)
+
+    def _heartbeat(self, payload: bytes) -> None:
+        feeds = {str(name): dict(feed) for name, feed in codec.from_json(payload)["feeds"].items()}
+        self.service.heartbeat(monotonic(), feeds)
+        self.forming.close(self.clock_of)
+
+    def _event(self, payload: bytes) -> None:
+        event = codec.from_json(payload)
+        if event["event"] == "symbols":
+            self._catalog_wanted.set()
+        elif event["event"] == "epoch":
+            seqs: dict[Kind, int] = {kind: int(event[kind]) for kind in KINDS}
+            self.relay.begin_epoch(str(event["symbol"]), str(event["epoch"]), seqs)
+
+    async def _follow_catalog(self) -> None:
+        """Know new symbols soon after they appear."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CATALOG_S):
+                    await self._catalog_wanted.wait()
+            self._catalog_wanted.clear()
+            try:
+                await self._read_catalog()
+                await self._join_all()
+            except StoreUnavailable as error:
+                log.debug("the symbols cannot be read: %s", error)
+                self._catalog_wanted.set()
+                await asyncio.sleep(CHECK_S)
+
+    async def _read_catalog(self) -> None:
+        found: Metadata = await self.history.read_catalog()
+        self.symbols = found
+        by_feed: dict[str, list[str]] = {}
+        for symbol, row in found.items():
+            by_feed.setdefault(str(row.get("feed", "")), []).append(symbol)
+        self._by_feed = by_feed
+
+    async def _join_all(self) -> None:
+        """Symbols that have appeared join the subscriptions of all symbols, each announced before its first message."""
+        for everything in self.hub.topics_of_all():
+            new = [symbol for symbol in self.symbols if not self.hub.admitted(everything, symbol)]
+            if new:
+                async with self.tracking(everything, new):
+                    self.admit(everything, new)
+
+    def admit(self, everything: Topic, symbols: Iterable[str]) -> None:
+        """Let tracked symbols into a topic of all symbols; whoever has that already is told where each begins."""
+        interval = {"interval": everything.interval} if everything.interval else {}
+        for symbol in symbols:
+            if not self.hub.admitted(everything, symbol):
+                positions = {symbol: self.position(everything._replace(symbol=symbol))}
+                text = messages.message(
+                    "subscribed", channel=everything.channel, **interval, positions=positions, errors=[]
+                )
+                self.hub.publish_to(everything, text)
+                self.hub.admit(everything, symbol)
+
+    async def _check(self) -> None:
+        """Tell everyone when the service goes stale or comes back."""
+        while True:
+            if self.subscription.connected and not self.relay.doubtful:
+                # Live again is what is healed, not what is merely connected.
+                self.service.store(monotonic(), live=True)
+            for text in self.service.check(monotonic(), now_us(), self._by_feed):
+                self.hub.broadcast(text)
+                log.info("service: %s", text)
+            await asyncio.sleep(CHECK_S)
+
+    async def _mend_forming(self) -> None:
+        """Begin candles again whose trades were in doubt; apart from `_check`, because a lost store keeps it waiting."""
+        while True:
+            with suppress(StoreUnavailable):
+                await self.forming.mend()
+            await asyncio.sleep(CHECK_S)
+
+    async def _publish_forming(self) -> None:
+        while True:
+            self.forming.publish()
+            await asyncio.sleep(self.config.candles.publish_ms / 1000)
+
+    async def _heartbeats(self) -> None:
+        while True:
+            await asyncio.sleep(self.config.websocket.heartbeat_ms / 1000)
+            self.hub.heartbeat(now_us())
+
+    async def _sweep(self) -> None:
+        """Let go of what nobody wants any more."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            self.forming.sweep(self.needed)
+            self.relay.sweep(lambda t: self.needed(t) or (t.channel == "trades" and self.forming.folds(t.symbol)))
+            metrics.CONNECTIONS.set(len(self.hub))
+
+
+HEARTBEAT, EVENTS = keys.HEARTBEAT.encode(), keys.EVENTS.encode()
+PRIVATE = (keys.HEARTBEAT, keys.EVENTS)
+"""The channels that every gateway listens to."""
+
+
+def now_us() -> int:
+    """The wall clock, in microseconds since the Unix epoch."""
+    return time_ns() // 1000

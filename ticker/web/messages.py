@@ -1,0 +1,161 @@
+"""What clients may send over the WebSocket, and what they get back; nothing here touches a connection."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from reprlib import Repr
+from typing import Any
+
+from ticker import codec
+from ticker.candles.interval import INTERVALS
+from ticker.errors import BadRequest
+from ticker.hub.hub import ALL, Topic
+from ticker.web.params import SYMBOL, SYMBOL_RULE
+
+PROTOCOL = 1
+SHORT = Repr()
+"""Shows values however deep or long they are; the ordinary `repr` fails on what is nested deeply."""
+SHORT.maxlevel, SHORT.maxlist, SHORT.maxdict, SHORT.maxstring = 3, 4, 4, 60
+CHANNELS = ("trades", "quotes", "candles")
+
+FIELDS = {
+    "subscribe": frozenset({"op", "id", "channel", "symbols", "interval", "deliver", "snapshot"}),
+    "unsubscribe": frozenset({"op", "id", "channel", "symbols", "interval"}),
+    "list": frozenset({"op", "id"}),
+    "ping": frozenset({"op", "id"}),
+}
+
+Id = int | str | None
+
+
+class RequestError(BadRequest):
+    """A request that is answered by `error`; `id` is its own, where that could be read."""
+
+    def __init__(self, request_id: Id, message: str, code: str = "bad_request") -> None:
+        super().__init__(message, code=code)
+        self.id = request_id
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request, checked."""
+
+    op: str
+    id: Id = None
+    channel: str = ""
+    interval: str | None = None
+    symbols: tuple[str, ...] = field(default=())
+    snapshot: bool = True
+
+    @property
+    def topic_of_all(self) -> Topic:
+        """The topic of every symbol on the request's channel."""
+        return Topic(self.channel, ALL, self.interval)
+
+
+def parse(text: str) -> Request:
+    """A request from its JSON text; raises `RequestError`."""
+    try:
+        given = codec.from_json(text)
+    except ValueError as error:
+        raise RequestError(None, f"not JSON: {error}", "bad_json") from None
+    if not isinstance(given, dict):
+        raise RequestError(None, f"found {type(given).__name__}, expected a JSON object with 'op'")
+    return check(given)
+
+
+def check(given: Mapping[str, Any]) -> Request:
+    """A request from its fields."""
+    request_id = given.get("id")
+    if isinstance(request_id, bool) or not isinstance(request_id, int | str | None):
+        raise RequestError(None, f"'id' is {_shown(request_id)}, expected a whole number or a text")
+    op = given.get("op")
+    if not isinstance(op, str) or op not in FIELDS:
+        raise RequestError(request_id, f"'op' is {_shown(op)}; allowed: {', '.join(FIELDS)}", "unknown_op")
+    if unknown := [name for name in given if name not in FIELDS[op]]:
+        raise RequestError(
+            request_id, f"unknown field {_shown(unknown[0])} for {_shown(op)}; allowed: {', '.join(sorted(FIELDS[op]))}"
+        )
+    if op in ("list", "ping"):
+        return Request(op, request_id)
+    channel, interval = _channel(given, request_id)
+    snapshot, deliver = given.get("snapshot", True), given.get("deliver", "all")
+    if not isinstance(snapshot, bool):
+        raise RequestError(request_id, f"'snapshot' is {_shown(snapshot)}; allowed: true, false")
+    if deliver != "all":
+        raise RequestError(request_id, f"'deliver' is {_shown(deliver)}; allowed: 'all'")
+    return Request(op, request_id, channel, interval, _symbols(given, request_id), snapshot)
+
+
+def from_query(query: Sequence[tuple[str, str]]) -> Request | None:
+    """The subscription that a connection's address asks for, if any, as the request with `"id":0` that it stands for."""
+    given: dict[str, Any] = {}
+    for name, value in query:
+        if name in given:
+            raise RequestError(0, f"parameter {name!r} is given twice")
+        given[name] = value
+    if not given:
+        return None
+    if "symbols" in given:
+        given["symbols"] = given["symbols"].split(",")
+    if given.get("snapshot") in ("true", "false"):
+        given["snapshot"] = given["snapshot"] == "true"
+    if "id" in given or "op" in given:
+        raise RequestError(0, "'op' and 'id' cannot be given in the address")
+    return check(given | {"op": "subscribe", "id": 0})
+
+
+def _channel(given: Mapping[str, Any], request_id: Id) -> tuple[str, str | None]:
+    channel, interval = given.get("channel"), given.get("interval")
+    if channel not in CHANNELS:
+        raise RequestError(
+            request_id, f"'channel' is {_shown(channel)}; allowed: {', '.join(CHANNELS)}", "unknown_channel"
+        )
+    if channel != "candles":
+        if "interval" in given:
+            raise RequestError(request_id, f"'interval' goes with channel 'candles', not with {channel!r}")
+        return channel, None
+    if interval is None:
+        raise RequestError(request_id, "'interval' is needed for channel 'candles'")
+    if not isinstance(interval, str) or interval not in INTERVALS:
+        raise RequestError(
+            request_id, f"'interval' is {_shown(interval)}; allowed: {', '.join(INTERVALS)}", "unknown_interval"
+        )
+    return channel, interval
+
+
+def _symbols(given: Mapping[str, Any], request_id: Id) -> tuple[str, ...]:
+    symbols = given.get("symbols")
+    if not isinstance(symbols, list) or not symbols:
+        raise RequestError(request_id, f"'symbols' is {_shown(symbols)}, expected a list of names, or of \"*\"")
+    for symbol in symbols:
+        if not isinstance(symbol, str) or not (symbol == ALL or SYMBOL.fullmatch(symbol)):
+            raise RequestError(
+                request_id, f"{_shown(symbol)} in 'symbols' is no symbol; expected {SYMBOL_RULE}, or \"*\""
+            )
+    return tuple(dict.fromkeys(symbols))
+
+
+def _shown(value: object) -> str:
+    """What a client sent, fit to be sent back: not more of it than helps."""
+    return SHORT.repr(value)
+
+
+def message(kind: str, request_id: Id = None, **fields: Any) -> str:
+    """A reply or event."""
+    head: dict[str, Any] = {"type": kind} if request_id is None else {"type": kind, "id": request_id}
+    return codec.to_json(head | fields).decode()
+
+
+def error(failed: BadRequest, request_id: Id) -> str:
+    """The answer to a request that failed."""
+    return message("error", request_id, code=failed.code, message=str(failed), retry=failed.code == "unavailable")
+
+
+def position(epoch: str | None, seq: int) -> dict[str, Any]:
+    """Everything up to `seq` and nothing after; before the first tick there is no epoch."""
+    return {"epoch": epoch if seq else None, "seq": seq}
+
+
+def as_snapshot(text: str) -> str:
+    """A live message, marked as one that was sent before."""
+    return f'{text[:-1]},"snapshot":true}}'

@@ -1,0 +1,129 @@
+"""Reads the parameters of a REST request: each becomes a value or an error that says what was found and what is allowed."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+from ticker.candles.interval import INTERVALS, Interval, midnight
+from ticker.errors import BadRequest, NotAcceptable
+
+SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9.\-]{0,15}")
+SYMBOL_RULE = "1 to 16 of A-Z 0-9 . - beginning with a letter or digit"
+DIGITS = re.compile(r"-?[0-9]+")
+DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+MOMENT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?([Zz]|[+\- ][0-9]{2}:[0-5][0-9])?"
+)
+TIME_MIN, TIME_MAX = 10**14, 10**16
+TIME_RULE = "microseconds since 1970, RFC 3339 with an offset (2026-11-20T14:30:00Z), or a date (2026-11-20)"
+
+
+class Params:
+    """The query of one request; every parameter is asked for once, what nobody knows is refused at the beginning."""
+
+    def __init__(self, query: Sequence[tuple[str, str]], known: Collection[str]) -> None:
+        self._given: dict[str, str] = {}
+        for name, value in query:
+            if name not in known:
+                raise BadRequest(f"unknown parameter {name!r}; allowed: {', '.join(sorted(known))}", name)
+            if name in self._given:
+                raise BadRequest(f"{name!r} is given twice", name)
+            self._given[name] = value
+
+    def text(self, name: str) -> str | None:
+        """As it is, None where it is not given."""
+        return self._given.get(name)
+
+    def choice(self, name: str, allowed: Sequence[str], default: str) -> str:
+        """One of several words."""
+        value = self._given.get(name, default)
+        if value not in allowed:
+            raise BadRequest(f"{name} {value!r} is not known; allowed: {', '.join(allowed)}", name)
+        return value
+
+    def flag(self, name: str) -> bool:
+        """`true` or `false`."""
+        return self.choice(name, ("true", "false"), "false") == "true"
+
+    def interval(self) -> Interval:
+        """A candle interval; `1m` where none is given."""
+        name = self._given.get("interval", "1m")
+        if name not in INTERVALS:
+            raise BadRequest(
+                f"interval {name!r} is not known; allowed: {', '.join(INTERVALS)}", "interval", "unknown_interval"
+            )
+        return INTERVALS[name]
+
+    def limit(self, default: int, most: int) -> int:
+        """How many rows."""
+        value = self._given.get("limit", str(default))
+        if not DIGITS.fullmatch(value) or not 1 <= int(value[:9]) <= most or len(value) > 9:
+            raise BadRequest(f"limit {value!r} is not allowed; expected a whole number from 1 to {most}", "limit")
+        return int(value)
+
+    def range(self, zone: ZoneInfo) -> tuple[int | None, int | None]:
+        """`start` and `end`, in microseconds."""
+        start, end = self.time("start", zone), self.time("end", zone)
+        if start is not None and end is not None and start > end:
+            raise BadRequest(f"start {start} lies after end {end}", "start")
+        return start, end
+
+    def time(self, name: str, zone: ZoneInfo) -> int | None:
+        """A moment, in microseconds; a date is its midnight in the market's time zone."""
+        value = self._given.get(name)
+        return None if value is None else parse_time(value, name, zone)
+
+    def symbols(self, known: Mapping[str, object]) -> tuple[list[str], list[str]]:
+        """`symbols=A,B` or `*`: those that are known, and those that are not."""
+        value = self._given.get("symbols")
+        if not value:
+            raise BadRequest("'symbols' is needed: names with commas between them, or *", "symbols")
+        names = list(known) if value == "*" else list(dict.fromkeys(value.split(",")))
+        for name in names:
+            check_symbol(name, "symbols")
+        return [name for name in names if name in known], [name for name in names if name not in known]
+
+
+def parse_time(value: str, name: str, zone: ZoneInfo) -> int:
+    """A moment in microseconds from any of the forms of `TIME_RULE`."""
+    if DIGITS.fullmatch(value):
+        if not (len(value) <= 17 and TIME_MIN <= int(value) < TIME_MAX):
+            unit = "seconds" if len(value) <= 11 else "milliseconds" if len(value) <= 14 else "nanoseconds"
+            raise BadRequest(f"{name} {value!r} looks like {unit}; expected {TIME_RULE}", name)
+        return int(value)
+    try:
+        if DATE.fullmatch(value):
+            return _within_reach(midnight(date.fromisoformat(value), zone))
+        if found := MOMENT.fullmatch(value):
+            if not found[2]:
+                raise BadRequest(f"{name} {value!r} has no offset; add Z or +00:00", name)
+            # In a query string a plus sign arrives as a space.
+            text = value[: found.start(2)].upper() + found[2].replace(" ", "+").upper()
+            moment = datetime.fromisoformat(text)
+            return _within_reach(int(moment.replace(microsecond=0).timestamp()) * 1_000_000 + moment.microsecond)
+    except (ValueError, OverflowError):
+        pass
+    raise BadRequest(f"{name} {value!r} is no time; expected {TIME_RULE}", name)
+
+
+def _within_reach(time: int) -> int:
+    """The nearest time that the store and the calendar can deal with; nothing has happened before or after."""
+    return min(max(time, 0), TIME_MAX)
+
+
+def check_symbol(name: str, parameter: str = "symbol") -> str:
+    """A symbol that could be one."""
+    if not SYMBOL.fullmatch(name):
+        raise BadRequest(f"{name[:40]!r} is no symbol; expected {SYMBOL_RULE}", parameter)
+    return name
+
+
+def check_accept(accept: str | None, wanted: str | None) -> None:
+    """Refuse a format that is not offered."""
+    if wanted is not None and wanted != "json":
+        raise NotAcceptable(f"format {wanted!r} is not offered; allowed: json", "format")
+    if accept and not wanted:
+        kinds = [part.split(";")[0].strip() for part in accept.split(",")]
+        if not {"*/*", "application/*", "application/json", "application/problem+json"} & set(kinds):
+            raise NotAcceptable(f"Accept {accept[:80]!r} is not offered; allowed: application/json", "Accept")

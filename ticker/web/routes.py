@@ -1,0 +1,96 @@
+"""The table of contents: every path there is, with the piece of code that answers it."""
+
+from pathlib import Path
+
+from starlette.datastructures import Headers, QueryParams
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.websockets import WebSocket
+
+from ticker import metrics
+from ticker.web import messages
+from ticker.web.gateway import Gateway
+from ticker.web.messages import RequestError
+from ticker.web.ops import Ops
+from ticker.web.problems import problem
+from ticker.web.rest import Rest
+from ticker.web.security import Origins
+from ticker.web.stream import Connection
+
+PAGE = Path(__file__).parent / "page"
+
+
+def routes(gateway: Gateway, rest: Rest, ops: Ops) -> list[BaseRoute]:
+    """Every path."""
+    return [
+        WebSocketRoute("/v1/stream", StreamEndpoint(gateway)),
+        Route("/v1/candles/{symbol}", rest.candles),
+        Route("/v1/trades/{symbol}", rest.ticks("trades")),
+        Route("/v1/quotes/{symbol}", rest.ticks("quotes")),
+        Route("/v1/snapshots", rest.snapshots),
+        Route("/v1/snapshots/{symbol}", rest.snapshot),
+        Route("/v1/symbols", rest.symbols),
+        Route("/v1/symbols/{symbol}", rest.symbol),
+        Route("/healthz", ops.healthz),
+        Route("/readyz", ops.readyz),
+        Route("/metrics", ops.metrics),
+        Route("/", page),
+        Mount("/page", StaticFiles(directory=PAGE)),
+    ]
+
+
+async def page(request: Request) -> Response:
+    """The small page."""
+    return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
+
+
+class StreamEndpoint:
+    """Lets WebSockets in, or says before the upgrade why not."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._origins = Origins(gateway.config.server.origins)
+
+    async def __call__(self, scope: dict, receive: object, send: object) -> None:  # type: ignore[type-arg]
+        """One connection, from the handshake to its end."""
+        socket = WebSocket(scope, receive, send)  # type: ignore[arg-type]
+        limits = self._gateway.config.limits
+        origin = Headers(scope=scope).get("origin")
+        if not self._origins.allows(origin):
+            text = f"origin {origin!r} is not allowed; server.origins in config.yaml lists those that are"
+            await socket.send_denial_response(problem(403, "forbidden_origin", text))
+            return
+        if len(self._gateway.hub) >= limits.connections:
+            metrics.LIMIT_HITS.labels("connections").inc()
+            text = f"{limits.connections} WebSockets are open, which is all that are allowed; come back later"
+            await socket.send_denial_response(problem(503, "unavailable", text))
+            return
+        await self._admit(socket, QueryParams(scope["query_string"]))
+
+    async def _admit(self, socket: WebSocket, query: QueryParams) -> None:
+        """Count the connection against its address while it lasts."""
+        address = socket.client.host if socket.client else ""
+        counts, limit = self._gateway.connections_by_address, self._gateway.config.limits.connections_per_address
+        if counts.get(address, 0) >= limit and not _loopback(address):
+            metrics.LIMIT_HITS.labels("connections_per_address").inc()
+            await socket.accept()
+            await socket.close(4429, f"{limit} connections from one address are open")
+            return
+        counts[address] = counts.get(address, 0) + 1
+        try:
+            try:
+                opening = messages.from_query(query.multi_items())
+            except RequestError as error:
+                await Connection(self._gateway, socket).run(error)
+            else:
+                await Connection(self._gateway, socket).run(opening)
+        finally:
+            counts[address] -= 1
+            if not counts[address]:
+                del counts[address]
+
+
+def _loopback(address: str) -> bool:
+    return address.startswith("127.") or address in ("::1", "::ffff:127.0.0.1", "")
