@@ -1,0 +1,146 @@
+"""Builds every part, in the order in which a tick passes them, and owns their lifetimes."""
+
+import asyncio
+import logging
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
+
+from redis.asyncio import Redis
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+
+from feeds.feed import Feed
+from feeds.registry import feed_kinds
+from ticker.candles.interval import INTERVALS
+from ticker.config import Config
+from ticker.errors import StoreUnavailable
+from ticker.history.candles import CandleHistory
+from ticker.history.snapshots import SnapshotReader
+from ticker.history.ticks import TickHistory
+from ticker.hub.forming import Forming, Loaded
+from ticker.hub.hub import Hub
+from ticker.hub.relay import Relay
+from ticker.ingest.ingester import Ingester, one_feed_a_symbol
+from ticker.store import catalog
+from ticker.store.candle_store import CandleReader
+from ticker.store.connection import answers, check_server, connect
+from ticker.store.subscription import Subscription
+from ticker.store.tick_stream import TickReader
+from ticker.web.gateway import PRIVATE, Gateway, History
+from ticker.web.ops import Ops
+from ticker.web.problems import HANDLERS
+from ticker.web.rest import Rest
+from ticker.web.routes import routes
+from ticker.web.security import Origins, SecurityHeaders
+
+log = logging.getLogger(__name__)
+
+FAILED = threading.Event()
+"""Set once a part of the service has failed: the process ends in order, but not with exit code 0."""
+
+Part = Callable[[], Coroutine[Any, Any, None]]
+
+
+def make_feeds(config: Config) -> list[Feed]:
+    """The feeds of a configuration; may read the beginnings of files. Raises `FeedError`."""
+    kinds = feed_kinds()
+    feeds = [kinds[feed.type].make(feed.options) for feed in config.feeds]
+    one_feed_a_symbol(config.feeds, feeds)
+    return feeds
+
+
+@asynccontextmanager
+async def running(*parts: Part) -> AsyncIterator[None]:
+    """Run these for as long as the block lasts. One that fails ends the process: half a service would only look alive."""
+
+    async def guarded(part: Part) -> None:
+        try:
+            await part()
+        except Exception:
+            log.critical("a part of the service failed; stopping", exc_info=True)
+            FAILED.set()
+            signal.raise_signal(signal.SIGTERM)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(guarded(part)) for part in parts]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+async def check_store(client: Redis) -> None:
+    """Refuse a server that does not fit, before anything is built on it."""
+    info = await check_server(client)
+    if info.warning:
+        log.warning("%s", info.warning)
+    await catalog.check_schema(client)
+
+
+@asynccontextmanager
+async def ingesting(config: Config, feeds: Sequence[Feed]) -> AsyncIterator[Ingester]:
+    """Feeds into the store, for as long as the block lasts."""
+    async with connect(config.redis.address, name="ticker-ingest") as client:
+        await check_store(client)
+        ingester = Ingester(client, config, feeds)
+        async with running(ingester.run):
+            yield ingester
+
+
+def make_gateway(client: Redis, config: Config) -> Gateway:
+    """The parts of the live and the historical side, put together."""
+    zone, candles = config.market.zone, config.candles
+    chunks, streams = CandleReader(client), TickReader(client)
+    grace_us, lateness_us = candles.grace_ms * 1000, candles.lateness_s * 1_000_000
+    history = History(
+        CandleHistory(client, chunks, zone, grace_us, lateness_us),
+        TickHistory(streams, (candles.lateness_s + config.limits.tick_ahead_s) * 1000),
+        SnapshotReader(client, streams, chunks),
+        lambda: catalog.read(client),
+    )
+    hub = Hub()
+    gateway = Gateway(config, hub, history)
+
+    async def load(symbol: str, interval: str) -> Loaded:
+        builder, span = await history.candles.builder(symbol, INTERVALS[interval], gateway.feed_of(symbol))
+        return Loaded(builder, span.epoch, span.seq)
+
+    forming = Forming(hub, load)
+    subscription = Subscription(client, gateway.deliver, gateway.connection_changed, PRIVATE)
+    relay = Relay(hub, streams, subscription, forming.on_trade, forming.invalidate)
+    gateway.wire(relay, forming, subscription)
+    return gateway
+
+
+def create_app(config: Config, feeds: Sequence[Feed] | None = None, *also: Part) -> Starlette:
+    """The gateway as an ASGI application; with `feeds`, the ingester runs in the same process. `also` runs beside them."""
+    client = connect(config.redis.address, name="ticker-gateway", connections_max=32)
+    gateway = make_gateway(client, config)
+    ingester: list[Ingester] = []
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(client)
+            await check_store(client)
+            if feeds is not None:
+                ingester.append(await stack.enter_async_context(ingesting(config, feeds)))
+            await stack.enter_async_context(running(gateway.run, *also))
+            yield
+
+    async def ping() -> bool:
+        with suppress(StoreUnavailable), answers():
+            return bool(await client.ping())
+        return False
+
+    ops = Ops(gateway, ping, lambda: ingester[0].status() if ingester else None)
+    return Starlette(
+        routes=routes(gateway, Rest(gateway), ops),
+        lifespan=lifespan,
+        exception_handlers=HANDLERS,
+        middleware=[Middleware(SecurityHeaders), Origins(config.server.origins).cors()],
+    )

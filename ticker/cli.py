@@ -1,0 +1,320 @@
+"""The command line: every command, its options, and what it says."""
+
+import asyncio
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeVar
+
+import click
+import httpx
+import uvloop
+
+from feeds.feed import FeedError
+from ticker import __version__, codec, logs
+from ticker.app import FAILED, check_store, ingesting, make_feeds
+from ticker.check import Checker, Finding
+from ticker.config import Config, load_config
+from ticker.errors import ConfigError, TickerError
+from ticker.serve import listen, run_all, run_gateway
+from ticker.store import catalog
+from ticker.store.connection import check_server, connect, public_address
+from ticker.store.embedded import EmbeddedServer
+from ticker.tap import follow
+
+T = TypeVar("T")
+
+EXIT_CONFIG = 2
+NOTHING_CHECKABLE = 3
+STORE_WATCH_S = 0.25
+
+config_option = click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    help="Configuration file [default: ./config.yaml, if there].",
+)
+redis_option = click.option("--redis-url", help="Redis or Valkey URL, or `embedded` [default: redis.url].")
+host_option = click.option("--host", help="Address to listen on [default: server.host].")
+port_option = click.option("--port", type=int, help="Port to listen on [default: server.port].")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def cli() -> None:
+    """Self-hosted market-data server: live ticks over WebSocket, history over REST, one exact record in Redis."""
+
+
+@cli.command()
+@config_option
+@host_option
+@port_option
+@redis_option
+def run(config_file: Path | None, host: str | None, port: int | None, redis_url: str | None) -> None:
+    """Everything in one process: feeds, store, WebSocket and REST."""
+    config = _config(config_file, host=host, port=port, redis_url=redis_url)
+    with _ended_by_signals(), ExitStack() as stack:
+        sock = stack.enter_context(listen(config.server.host, config.server.port))
+        also = []
+        if config.redis.url == "embedded":
+            server = EmbeddedServer(config.redis.data_dir, config.redis.port)
+            stack.callback(server.stop)
+            server.start()
+            also.append(partial(_keep_running, server))
+        asyncio.run(_stored_symbols(config))
+        feeds = make_feeds(config)
+        symbols = [listing.symbol for feed in feeds for listing in feed.symbols()]
+        run_all(config, feeds, sock, partial(_announce, config, sock, symbols), *also)
+
+
+@cli.command()
+@config_option
+@host_option
+@port_option
+@redis_option
+@click.option("--workers", type=int, help="Gateway processes [default: server.workers].")
+def serve(
+    config_file: Path | None, host: str | None, port: int | None, redis_url: str | None, workers: int | None
+) -> None:
+    """Gateways only: WebSocket and REST from a store that somebody else fills."""
+    config = _config(config_file, host=host, port=port, redis_url=redis_url, workers=workers)
+    with _ended_by_signals(), listen(config.server.host, config.server.port) as sock:
+        symbols = asyncio.run(_stored_symbols(config))
+        run_gateway(config, sock, partial(_announce, config, sock, symbols))
+
+
+@cli.command()
+@config_option
+@redis_option
+def ingest(config_file: Path | None, redis_url: str | None) -> None:
+    """Feeds and scheduler only: fills a store for gateways elsewhere."""
+    config = _config(config_file, redis_url=redis_url)
+    feeds = make_feeds(config)
+
+    async def forever() -> None:
+        async with ingesting(config, feeds) as ingester:
+            count = sum(len(runner.listings()) for runner in ingester.runners)
+            click.echo(f"ingesting {count} symbols into {public_address(config.redis.address)}; Ctrl-C stops")
+            await asyncio.get_running_loop().create_future()
+
+    with _ended_by_signals():
+        _run(_until_signal(forever()))
+
+
+@cli.command()
+@click.argument("symbols", nargs=-1, required=True)
+@click.option("--quotes", is_flag=True, help="Quotes instead of trades.")
+@click.option(
+    "--from", "start", default="$", help="Stream id to begin after; 0 is the oldest kept [default: only new ones]."
+)
+@click.option("--json", "as_json", is_flag=True, help="The messages as they are, one a line.")
+@config_option
+@redis_option
+def tap(
+    symbols: Sequence[str], quotes: bool, start: str, as_json: bool, config_file: Path | None, redis_url: str | None
+) -> None:
+    """Follow the Redis streams of SYMBOLS."""
+    config = _config(config_file, redis_url=redis_url)
+
+    async def forever() -> None:
+        async with connect(config.redis.address, name="ticker-tap") as client:
+            await check_server(client)
+            await _known(client, symbols)
+            async for symbol, entry_id, message in follow(client, "quotes" if quotes else "trades", symbols, start):
+                click.echo(message if as_json else f"{entry_id}  {symbol}  {_short(message)}")
+
+    with _ended_by_signals():
+        _run(_until_signal(forever()))
+
+
+@cli.command()
+@click.argument("symbol")
+@click.option("--interval", default="1m", show_default=True)
+@click.option("--start", help="Microseconds, RFC 3339 or a date.")
+@click.option("--end", help="Likewise.")
+@click.option("--limit", type=int, default=500, show_default=True)
+@click.option("--format", "shape", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
+@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="The gateway.")
+def candles(symbol: str, interval: str, start: str | None, end: str | None, limit: int, shape: str, url: str) -> None:
+    """History of SYMBOL from a gateway."""
+    query = {"interval": interval, "start": start, "end": end, "limit": str(limit), "forming": "true"}
+    given = {name: value for name, value in query.items() if value is not None}
+    try:
+        answer = httpx.get(f"{url}/v1/candles/{symbol}", params=given, timeout=30)
+        body = codec.from_json(answer.content)
+    except httpx.HTTPError as error:
+        raise ConfigError(f"{url} does not answer: {error}; is the gateway running there?") from None
+    except ValueError:
+        raise ConfigError(f"{url} answered {answer.status_code}, but not as ticker does") from None
+    if answer.status_code != httpx.codes.OK:
+        raise ConfigError(f"{answer.status_code}: {body.get('detail')}")
+    click.echo(_candles_text(body, shape))
+
+
+@cli.command()
+@click.argument("symbols", nargs=-1)
+@config_option
+@redis_option
+def check(symbols: Sequence[str], config_file: Path | None, redis_url: str | None) -> None:
+    """Recompute the candles of SYMBOLS (or all) from their ticks: exit code 0 equal, 1 different, 3 nothing to check."""
+    config = _config(config_file, redis_url=redis_url)
+
+    async def compare() -> list[Finding]:
+        async with connect(config.redis.address, name="ticker-check") as client:
+            await check_server(client)
+            names = await _known(client, symbols)
+            checker = Checker(client, config.market.zone)
+            return [finding for symbol in names for finding in await checker.check(symbol)]
+
+    findings = _run(compare())
+    for finding in findings:
+        click.echo(_finding_text(finding))
+        for line in finding.different:
+            click.echo(f"  {finding.symbol} {line}")
+    if any(finding.different for finding in findings):
+        sys.exit(1)
+    sys.exit(0 if any(finding.equal for finding in findings) else NOTHING_CHECKABLE)
+
+
+@cli.command(name="config")
+@config_option
+def show_config(config_file: Path | None) -> None:
+    """Print the configuration in force, without secrets."""
+    click.echo(_config(config_file).as_yaml(public_address), nl=False)
+
+
+def main() -> None:
+    """The program. A mistake of whoever calls it is one line on standard error and exit code 2."""
+    logs.set_up()
+    try:
+        cli(standalone_mode=True)
+    except (TickerError, FeedError) as error:
+        click.echo(f"ticker: {error}", err=True)
+        sys.exit(EXIT_CONFIG if isinstance(error, ConfigError | FeedError) else 1)
+
+
+def _config(file: Path | None, *, redis_url: str | None = None, **server: Any) -> Config:
+    """The configuration with a command's flags in it."""
+    given = {name: value for name, value in server.items() if value is not None}
+    flags: dict[str, Any] = {"server": given} if given else {}
+    if redis_url:
+        flags["redis"] = {"url": redis_url}
+    return load_config(file, flags)
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM and Ctrl-C end the block in order, with exit code 0; uvicorn raises them once more when it has ended."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(1 if FAILED.is_set() else 0)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    yield
+
+
+def _run(task: Coroutine[Any, Any, T]) -> T:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(task)
+
+
+async def _until_signal(task: Coroutine[Any, Any, None]) -> None:
+    """Run until a signal ends it: between two steps of the loop, so that connections are given back in order."""
+    running = asyncio.ensure_future(task)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
+    with suppress(asyncio.CancelledError):
+        await running
+    if FAILED.is_set():
+        raise SystemExit(1)
+
+
+async def _keep_running(server: EmbeddedServer) -> None:
+    """Start the embedded server again where something has ended it; its data is as of its last write."""
+    while True:
+        await asyncio.sleep(STORE_WATCH_S)
+        if not server.is_running():
+            server.start()
+
+
+async def _stored_symbols(config: Config) -> list[str]:
+    """The symbols in the store; says what is wrong with it before anything is started."""
+    async with connect(config.redis.address, name="ticker-serve") as client:
+        await check_store(client)
+        return list(await catalog.read(client))
+
+
+async def _known(client: Any, symbols: Sequence[str]) -> list[str]:
+    """The symbols that were asked for, or all; refuses those that the store does not know."""
+    found = await catalog.read(client)
+    if unknown := [symbol for symbol in symbols if symbol not in found]:
+        known = ", ".join(list(found)[:10]) + (" ..." if len(found) > 10 else "")
+        raise ConfigError(f"symbol {unknown[0]!r} is not in the store; it has {known or 'none'}")
+    return list(symbols or found)
+
+
+def _announce(config: Config, sock: socket.socket, symbols: Sequence[str]) -> None:
+    """Where everything is, as lines to paste; without symbols there is nothing to show but the page."""
+    host, port = sock.getsockname()[:2]
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104 - not bound here
+    lines = [("page", f"http://{shown}:{port}/")]
+    for symbol in symbols[:1]:
+        lines += [
+            ("live", f"{_program('websockets')} 'ws://{shown}:{port}/v1/stream?channel=trades&symbols={symbol}'"),
+            ("history", f"curl 'http://{shown}:{port}/v1/candles/{symbol}?interval=1m&limit=3'"),
+            ("streams", f"{_program('ticker')} tap {symbol} --redis-url {public_address(config.redis.address)}"),
+        ]
+    lines.append(("stop", "Ctrl-C"))
+    click.echo("\n".join(f"{name:8} {text}" for name, text in lines))
+
+
+def _program(name: str) -> str:
+    """How to call a program of this environment from here: it may not be on the PATH."""
+    path = Path(sys.executable).parent / name
+    if shutil.which(name) == str(path) or not path.exists():
+        return name
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def _short(message: str) -> str:
+    """A tick for people: without what stands beside it already."""
+    row = codec.from_json(message)
+    return "  ".join(f"{name} {value}" for name, value in row.items() if name not in ("type", "symbol"))
+
+
+COLUMNS = ("time", "open", "high", "low", "close", "volume", "trades", "vwap", "final")
+
+
+def _candles_text(body: dict[str, Any], shape: str) -> str:
+    rows = body["candles"]
+    if shape == "json":
+        return codec.to_json(body).decode()
+    if shape == "csv":
+        return "\n".join([",".join(COLUMNS), *(",".join(_cell(row[name]) for name in COLUMNS) for row in rows)])
+    cells = [list(COLUMNS), *([_when(row["time"]), *(_cell(row[name]) for name in COLUMNS[1:])] for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(COLUMNS))]
+    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _when(time: int) -> str:
+    return datetime.fromtimestamp(time / 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def _finding_text(finding: Finding) -> str:
+    why = "".join(f"; {count} unchecked: {reason}" for reason, count in finding.unchecked.items())
+    different = f"{len(finding.different)} differ" if finding.different else "none differ"
+    return f"{finding.symbol} {finding.interval}: {finding.equal} equal, {different}{why}"
