@@ -59,6 +59,7 @@ class BatchWriter:
         self._parts = parts
         self._listings: Sequence[Listing] = ()
         self._writers: dict[str, SymbolWriter] = {}
+        self._floors: dict[str, int] = {}
         self._feed_clock = FeedClock(rules.lateness_us, ahead_us)
         self._batches: deque[Batch] = deque()
         self._unnumbered: deque[tuple[SymbolWriter, list[Tick]]] | None = None
@@ -77,8 +78,9 @@ class BatchWriter:
             for symbol, claimed in claims.items()
             if claimed.trades.seq or claimed.quotes.seq
         }
-        # What is late does not depend on a restart.
-        self._feed_clock.end(max((held.time for held in stored.values()), default=0))
+        # A restart lets nothing in that was late before. Each symbol counts for itself: after a kill in the middle of a
+        # batch, some of them have yet to get what the others have.
+        self._floors = {symbol: held.time - self._rules.lateness_us for symbol, held in stored.items()}
         return stored
 
     async def _load(self, claims: Mapping[str, Claimed]) -> None:
@@ -132,6 +134,10 @@ class BatchWriter:
                 if tick.symbol.__class__ is not str or tick.symbol not in self._writers:
                     raise BadTick("symbol", tick.symbol, "one of the symbols that the feed announced")
                 admit(tick.time)
+                if tick.time < self._floors.get(tick.symbol, 0):
+                    raise LateTick(
+                        tick.time, self._floors[tick.symbol] + self._rules.lateness_us, self._rules.lateness_us
+                    )
             except RefusedTick as error:
                 self._refuse(tick, error)
             else:

@@ -324,3 +324,14 @@ async def test_an_entry_that_somebody_else_has_written_does_not_stop_the_feed(va
     await again.write(*tape.trades(2))
     ids = [entry_id.split(b"-")[1] for entry_id, _ in await valkey.xrange("trades:{AAPL}")]
     assert ids == [b"1", b"2", b"3", b"4", b"5"]
+
+
+async def test_a_symbol_that_is_behind_the_others_after_a_kill_gets_the_rest(valkey, new_writer):
+    """What is late after a restart is measured symbol by symbol."""
+    first = new_writer(valkey)
+    await first.claim("AAPL", "MSFT")
+    await first.write(Trade("MSFT", 10, 1, NOON), Trade("AAPL", 20, 1, NOON + 10 * MINUTE))
+    again = new_writer(valkey)
+    await again.claim("AAPL", "MSFT")
+    await again.write(Trade("MSFT", 11, 1, NOON + MINUTE), clock=NOON + 10 * MINUTE)
+    assert await seqs(valkey, "trades:{MSFT}") == [1, 2]
