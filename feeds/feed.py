@@ -7,8 +7,9 @@ what has arrived.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from feeds.random_numbers import Counters
 from feeds.tick import Listing, Tick
 
 CLOCK_END = 1 << 53
@@ -60,3 +61,36 @@ class Feed(Protocol):
 
     async def close(self) -> None:
         """Give back files and connections; called also when `start` failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryCandles:
+    """Candles of one symbol that were not made of ticks: columns of int64 with a row a candle, in rising order of time.
+
+    Prices and sizes in millionths, times in microseconds. `trades` is a number of trades, 1 or more: where there was no
+    trading there is no row. `vwap` lies from `low` to `high`.
+    """
+
+    time: Counters
+    open: Counters
+    high: Counters
+    low: Counters
+    close: Counters
+    volume: Counters
+    trades: Counters
+    vwap: Counters
+
+
+@runtime_checkable
+class HistoryFeed(Protocol):
+    """A feed that also knows what was before its first tick, as candles."""
+
+    @property
+    def history_us(self) -> Mapping[str, int]:
+        """How far back candles of `1m` and `1d` reach before the first tick, in microseconds; 0 for none."""
+
+    def history(self, symbols: Sequence[str], edges_us: Counters) -> Mapping[str, HistoryCandles]:
+        """One candle between each edge and the next, for each symbol: its time is the edge before it. Edges rise.
+
+        Called in a thread, beside `poll`: it must not change what `poll` reads.
+        """

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from feeds.feed import Feed
+from feeds.market import Market
 from feeds.replay import ReplayOptions, make_replay
 from feeds.simulated import SimulatedOptions, make_simulated
 
@@ -19,11 +20,11 @@ from feeds.simulated import SimulatedOptions, make_simulated
 class FeedKind:
     """One kind of feed: the model of its options (which refuses unknown keys) and what makes a feed of them.
 
-    `make` may take its time (read a file's head, say): it is called in a thread.
+    `make` gets the options and what is known of the market. It may take its time (read a file's head, say).
     """
 
     options: type[BaseModel]
-    make: Callable[[Any], Feed]
+    make: Callable[[Any, Market], Feed]
 
 
 BUILT_IN = {

@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from feeds.feed import CLOCK_END, Batch, Feed, FeedError, Stored
 from feeds.listings import replayed_listing
+from feeds.market import Market
 from feeds.merge import Block
 from feeds.pace import Pace
 from feeds.recorded_files import find_files
@@ -65,7 +66,7 @@ class ReplayOptions(BaseModel):
         return self
 
 
-def make_replay(options: ReplayOptions) -> Feed:
+def make_replay(options: ReplayOptions, market: Market) -> Feed:
     """A replay from its options; reads each file once. Raises `FeedError` for what cannot be replayed."""
     return ReplayFeed([look_at(file) for file in find_files(options.path)], options)
 

@@ -7,6 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from feeds.feed import Batch, Feed, Stored
 from feeds.listings import Profile, check_symbols, profiles
+from feeds.market import Market
 from feeds.simulated_second import SECOND_US, SecondMaker, SimulatedSecond
 from feeds.tick import Listing, Tick
 
@@ -94,6 +95,6 @@ class SimulatedFeed:
         return self._made[1]
 
 
-def make_simulated(options: SimulatedOptions) -> Feed:
+def make_simulated(options: SimulatedOptions, market: Market) -> Feed:
     """A simulated feed from its options."""
     return SimulatedFeed(profiles(options.symbols), options.seed, options.ticks_per_s)

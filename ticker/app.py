@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from feeds.feed import Feed
+from feeds.market import Market
 from feeds.registry import feed_kinds
 from ticker.candles.interval import INTERVALS
 from ticker.config import Config
@@ -46,8 +47,8 @@ Part = Callable[[], Coroutine[Any, Any, None]]
 
 def make_feeds(config: Config) -> list[Feed]:
     """The feeds of a configuration; may read the beginnings of files. Raises `FeedError`."""
-    kinds = feed_kinds()
-    feeds = [kinds[feed.type].make(feed.options) for feed in config.feeds]
+    kinds, market = feed_kinds(), Market(config.market.zone)
+    feeds = [kinds[feed.type].make(feed.options, market) for feed in config.feeds]
     one_feed_a_symbol(config.feeds, feeds)
     return feeds
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from feeds import recording, replay
 from feeds.feed import CLOCK_END, FeedError, Stored
+from feeds.market import Market
 from feeds.replay import BEHIND_AT_MOST_US, LAP_PAUSE_US, ReplayOptions, make_replay
 from feeds.tick import Listing, Quote, Trade
 
@@ -32,7 +33,7 @@ def feed_of(tmp_path):
 
     def make(text, stored=None, **options):
         (tmp_path / "a.csv").write_text(text)
-        feed = make_replay(ReplayOptions(path=str(tmp_path / "*.csv"), **options))
+        feed = make_replay(ReplayOptions(path=str(tmp_path / "*.csv"), **options), Market())
         feeds.append(feed)
         asyncio.run(feed.start(NOW, stored or {}))
         return feed
@@ -65,7 +66,7 @@ def test_files_are_merged_into_one_stream(tmp_path):
     (tmp_path / "1.csv").write_text(TRADES + row(1, "IBM") + row(4, "A"))
     quotes = f"time,symbol,bid,bid_size,ask,ask_size,exchange\n{T + 2},A,1.4,100,,,P\n{T + 4},A,1.4,100,1.5,300,P\n"
     (tmp_path / "2.csv.gz").write_bytes(gzip.compress(quotes.encode()))
-    feed = make_replay(ReplayOptions(path=str(tmp_path / "*.csv*"), speed="max"))
+    feed = make_replay(ReplayOptions(path=str(tmp_path / "*.csv*"), speed="max"), Market())
     asyncio.run(feed.start(NOW, {}))
     ticks, _ = drained(feed)
     assert ticks == [
@@ -244,7 +245,7 @@ def test_each_row_is_stored_exactly_once_whatever_kill_cut_a_batch(tmp_path_fact
             lines = [row(offset, symbol, f"{places.index((offset, symbol))}") for offset, symbol in part]
             (folder / name).write_text(TRADES + "".join(lines))
     options = ReplayOptions(path=str(folder / "*.csv"), speed=speed, times=times)
-    reference = make_replay(options.model_copy(update={"speed": "max"}))
+    reference = make_replay(options.model_copy(update={"speed": "max"}), Market())
     asyncio.run(reference.start(NOW, {}))
     expected = {}
     for tick in drained(reference)[0]:
@@ -255,7 +256,7 @@ def test_each_row_is_stored_exactly_once_whatever_kill_cut_a_batch(tmp_path_fact
         patch.setattr(replay, "ROWS_PER_POLL", 4)
         patch.setattr(recording, "BLOCK_CHARACTERS", 90)
         for kill in [*data.draw(st.lists(st.integers(0, 3), min_size=1, max_size=6)), 10_000]:
-            feed = make_replay(options)
+            feed = make_replay(options, Market())
             asyncio.run(feed.start(now, dict(stored)))
             for count in range(60):
                 now += 5
@@ -313,7 +314,7 @@ def test_the_content_of_files_in_their_order_makes_the_recording(tmp_path):
         (tmp_path / name).write_text(TRADES + row(offset))
 
     def cursor(*names):
-        feed = make_replay(ReplayOptions(path=[str(tmp_path / name) for name in names], speed="max"))
+        feed = make_replay(ReplayOptions(path=[str(tmp_path / name) for name in names], speed="max"), Market())
         asyncio.run(feed.start(NOW, {}))
         return drained(feed)[1].cursor
 
@@ -340,11 +341,11 @@ def test_a_mistake_in_a_file_stops_the_replay(feed_of):
 def test_what_cannot_be_replayed_is_refused_when_the_feed_is_made(tmp_path):
     """Before anything is started."""
     with pytest.raises(FeedError, match="found no file of this name or pattern"):
-        make_replay(ReplayOptions(path=str(tmp_path / "*.csv")))
+        make_replay(ReplayOptions(path=str(tmp_path / "*.csv")), Market())
     empty = tmp_path / "a.csv"
     empty.write_text(TRADES)
     with pytest.raises(FeedError, match="found no rows after the header"):
-        make_replay(ReplayOptions(path=str(empty)))
+        make_replay(ReplayOptions(path=str(empty)), Market())
 
 
 def test_the_defaults_play_a_file_as_it_was_recorded():

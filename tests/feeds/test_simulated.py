@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from feeds.feed import Stored
+from feeds.market import Market
 from feeds.simulated import MADE_UP_AT_MOST_US, SimulatedOptions, make_simulated
 
 NOW = 1_760_000_000_123_456
@@ -14,7 +15,7 @@ SECOND_US = 1_000_000
 
 def started(now=NOW, stored=None, **options):
     """A feed that was started."""
-    feed = make_simulated(SimulatedOptions(**{"symbols": 3, "ticks_per_s": 20} | options))
+    feed = make_simulated(SimulatedOptions(**{"symbols": 3, "ticks_per_s": 20} | options), Market())
     asyncio.run(feed.start(now, stored or {}))
     return feed
 
@@ -30,7 +31,7 @@ def of(symbol, ticks):
 
 def test_the_defaults_are_fifty_symbols():
     """A feed of type `simulated` needs no options."""
-    feed = make_simulated(SimulatedOptions())
+    feed = make_simulated(SimulatedOptions(), Market())
     listings = feed.symbols()
     assert len(listings) == 50
     assert listings[0].symbol == "AAPL"
