@@ -54,7 +54,13 @@ OWNERS = {
     "yaml": ("ticker.config",),
     "click": ("ticker.cli",),
     "httpx": ("ticker.cli",),
-    "numpy": ("ticker.candles", "ticker.store.candle_store", "ticker.history.candles", "feeds"),
+    "numpy": (
+        "ticker.candles",
+        "ticker.store.candle_store",
+        "ticker.history.candles",
+        "ticker.ingest.backfill",
+        "feeds",
+    ),
 }
 """Who may import a third-party package; one that is not here may be imported by nobody."""
 

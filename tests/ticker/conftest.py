@@ -1,15 +1,18 @@
 """What the tests of ticker's parts share: a feed in the test's hands, and a writer that fills a store from it."""
 
+import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pytest
 from redis.asyncio import Redis
 
-from feeds.feed import Batch, Stored
+from feeds.feed import Batch, HistoryCandles, Stored
+from feeds.random_numbers import Counters
 from feeds.tick import Listing, Quote, Tick, Trade
 from ticker.config import Config
 from ticker.ingest.batch_writer import BatchWriter, Parts
@@ -24,6 +27,8 @@ NOON = 1_763_985_600_000_000
 """2025-11-24 12:00:00 UTC, a Monday, 07:00 in New York: where most tests begin."""
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
+DAY = 24 * 60 * MINUTE
+DEADLINE_S = 15.0
 
 
 def listing(symbol: str) -> Listing:
@@ -63,6 +68,28 @@ class HandFeed:
 
     async def close(self) -> None:
         self.closed = True
+
+
+class PastFeed(HandFeed):
+    """One that also knows what was before: a price that only depends on the time, one trade of 3 units a minute."""
+
+    def __init__(self, *symbols: str, minutes: int = 2 * DAY, days: int = 30 * DAY) -> None:
+        super().__init__(*symbols)
+        self.history_us = {"1m": minutes, "1d": days}
+        self.asked: list[list[str]] = []
+        self.may_answer = threading.Event()
+        self.may_answer.set()
+
+    def history(self, symbols: Sequence[str], edges_us: Counters) -> Mapping[str, HistoryCandles]:
+        self.may_answer.wait(DEADLINE_S)
+        self.asked.append(list(symbols))
+        time, end = edges_us[:-1], edges_us[1:]
+        minutes = (end - time) // MINUTE
+        opened, closed = (100_000_000 + times // MINUTE % 1009 * 10_000 for times in (time, end))
+        high, low = np.maximum(opened, closed) + 20_000, np.minimum(opened, closed) - 10_000
+        vwap = (high + low) // 2 + time % 7
+        candles = HistoryCandles(time, opened, high, low, closed, 3_000_000 * minutes, minutes, vwap)
+        return dict.fromkeys(symbols, candles)
 
 
 @dataclass
@@ -146,6 +173,12 @@ def new_tape() -> type[Tape]:
 def hand_feed() -> type[HandFeed]:
     """Makes feeds that are in the test's hands."""
     return HandFeed
+
+
+@pytest.fixture
+def past_feed() -> type[PastFeed]:
+    """Makes feeds that know what was before their first tick."""
+    return PastFeed
 
 
 @pytest.fixture

@@ -54,6 +54,18 @@ class _Folding:
         self.notional += price * size
         self.trades += 1
         self.seq = seq
+        if seq < self.first_seq:
+            self.first_seq = seq
+        self.changed = True
+
+    def precede(self, part: Candle) -> None:
+        """Take in an earlier part of the same candle, with times before all of its own."""
+        self.open, self.open_time = part.open, part.open_time
+        self.high, self.low = max(self.high, part.high), min(self.low, part.low)
+        self.volume += part.volume
+        self.notional += part.units * TRILLION + part.rest
+        self.trades += part.trades
+        self.origin = max(self.origin, part.origin)
         self.changed = True
 
     def candle(self) -> Candle:
@@ -102,6 +114,24 @@ class CandleBuilder:
             self._candles[candle.time] = _Folding(candle, end, closed=closed)
         self._newest = max(self._candles.values(), key=lambda c: c.time, default=None)
         self._plan()
+
+    def precede(self, part: Candle) -> None:
+        """Put what was before the first trade into the candle that it belongs to, which may have none so far."""
+        found = self._candles.get(part.time)
+        if found is None:
+            self.load([part], closed=False)
+            return
+        found.precede(part)
+        self._corrected |= found.closed
+
+    @property
+    def oldest(self) -> int | None:
+        """The open time of the oldest candle that is held."""
+        return min(self._candles, default=None)
+
+    def holds(self, opened: int) -> bool:
+        """Whether the candle of this open time is held, and can still change."""
+        return opened in self._candles
 
     def add(self, time: int, price: int, size: int, seq: int) -> None:
         """Fold one trade: `time` in microseconds, `price` and `size` in millionths."""

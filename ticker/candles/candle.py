@@ -17,6 +17,8 @@ MILLION = 1_000_000
 """Prices and sizes are counted in millionths."""
 TRILLION = MILLION * MILLION
 """Sums of price x size are counted in millionths of millionths."""
+NO_TRADE = (1 << 53) - 1
+"""`first_seq` of a candle without a trade of the record: later than any number."""
 
 
 class Origin(IntEnum):
@@ -32,7 +34,8 @@ class Candle(NamedTuple):
 
     `open` is the price of the trade with the smallest (time, seq), at `open_time`; `close` that of the largest, at
     `close_time`. `first_seq` and `seq` are the smallest and largest sequence number in it. `units` and `rest` are the
-    sum of price x size: units * TRILLION + rest, 0 <= rest < TRILLION.
+    sum of price x size: units * TRILLION + rest, 0 <= rest < TRILLION. What was not folded from ticks has `first_seq`
+    `NO_TRADE` and `seq` 0, so that the smallest and largest number of candles joined are those of the trades in them.
     """
 
     time: int

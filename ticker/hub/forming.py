@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ticker import codec
 from ticker.candles.builder import CandleBuilder
 from ticker.candles.candle import Candle
+from ticker.candles.interval import INTERVALS
 from ticker.hub.hub import Hub, Topic
 
 LOADS_AT_ONCE = 8
@@ -112,17 +113,31 @@ class Forming:
         for fold in self._folds.get(symbol, {}).values():
             fold.stop()
 
+    def invalidate_long(self) -> None:
+        """Candles longer than a minute may have been added to from before the first tick, with nobody here to hear of it."""
+        for folds in self._folds.values():
+            for topic, fold in folds.items():
+                if topic.interval is not None and INTERVALS[topic.interval].base != "1s" and topic.interval != "1m":
+                    fold.stop()
+
     async def mend(self) -> None:
         """Begin every fold that has been stopped, and send what its candles have become. Raises `StoreUnavailable`."""
-        stopped = [fold for folds in self._folds.values() for fold in folds.values() if not fold.builder]
-        for fold in stopped:
-            epoch, seq = fold.epoch, fold.seq
-            await self.watch(fold.topic)
-            if fold.builder:
-                missed = [c for c in fold.builder.closed() if fold.epoch != epoch or c.seq >= seq]
-                self._send(fold, missed, final=True)
-                fold.builder.changed()
-                self._send(fold, fold.builder.unclosed(), final=False)
+        left = [fold for folds in self._folds.values() for fold in folds.values() if not fold.builder]
+
+        async def mend_some() -> None:
+            while left:
+                await self._mend(left.pop())
+
+        await asyncio.gather(*(mend_some() for _ in range(LOADS_AT_ONCE)))
+
+    async def _mend(self, fold: Fold) -> None:
+        epoch, seq = fold.epoch, fold.seq
+        await self.watch(fold.topic)
+        if fold.builder:
+            missed = [c for c in fold.builder.closed() if fold.epoch != epoch or c.seq >= seq]
+            self._send(fold, missed, final=True)
+            fold.builder.changed()
+            self._send(fold, fold.builder.unclosed(), final=False)
 
     def folds(self, symbol: str) -> bool:
         """Whether anything is folded from the symbol's trades."""

@@ -12,6 +12,7 @@ from feeds.tick import Listing, Quote, Tick, Trade
 from ticker import metrics
 from ticker.candles.interval import STORED
 from ticker.errors import AppendConflict, BadTick, DuplicateTick, LateTick, RefusedTick
+from ticker.ingest.backfill import Backfill
 from ticker.ingest.feed_clock import FeedClock
 from ticker.ingest.symbol_writer import IDS_KEPT, SymbolWriter, WriterRules, known_as
 from ticker.store.append import Append, Appender, Claimed
@@ -65,6 +66,8 @@ class BatchWriter:
         self._unnumbered: deque[tuple[SymbolWriter, list[Tick]]] | None = None
         self._pending: list[_Pending] = []
         self._pending_clock = 0
+        self._backfills: dict[str, Backfill] = {}
+        self._backfills_taken = asyncio.Event()
 
     async def claim(self, listings: Sequence[Listing]) -> dict[str, Stored]:
         """Become the writer of these symbols; what is stored of each that has ticks. Raises `StoreUnavailable`."""
@@ -93,6 +96,20 @@ class BatchWriter:
                 self._writers[symbol] = await self._writer(symbol, claimed)
 
         await asyncio.gather(*(load_some() for _ in range(LOADS_AT_ONCE)))
+
+    def not_backfilled(self) -> list[str]:
+        """The symbols of which nothing is stored, or about to be, of before their first tick."""
+        writers = self._writers.items()
+        return [symbol for symbol, writer in writers if not writer.backfilled and symbol not in self._backfills]
+
+    async def backfill(self, backfills: Mapping[str, Backfill], wait_s: float) -> bool:
+        """Store these with the next batch; whether that took them in time. One that comes too late is let go of."""
+        self._backfills |= backfills
+        self._backfills_taken.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self._backfills_taken.wait()
+        return not self._backfills
 
     def put(self, batch: Batch) -> None:
         """Queue a batch."""
@@ -142,6 +159,10 @@ class BatchWriter:
                 self._refuse(tick, error)
             else:
                 shares.setdefault(tick.symbol, []).append(tick)
+        for symbol, backfill in self._backfills.items():
+            self._writers[symbol].precede(backfill)
+        self._backfills.clear()
+        self._backfills_taken.set()
         clock = self._pending_clock = self._feed_clock.end(batch.clock)
         due: dict[str, list[Tick]] = {symbol: [] for symbol, writer in self._writers.items() if writer.due(clock)}
         return deque((self._writers[symbol], share) for symbol, share in (due | shares).items())

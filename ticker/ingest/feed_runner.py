@@ -4,16 +4,18 @@ import logging
 from collections.abc import Callable
 from time import monotonic
 
-from feeds.feed import Feed, FeedError
+from feeds.feed import Feed, FeedError, HistoryFeed
 from feeds.tick import Listing
 from ticker import metrics
 from ticker.errors import FencedError, StoreUnavailable
+from ticker.ingest.backfill import SYMBOLS_AT_ONCE, Backfiller
 from ticker.ingest.batch_writer import BatchWriter
 
 log = logging.getLogger(__name__)
 
 TURN_S = 0.5
 """A feed that always has more gives the scheduler a turn after this long."""
+BACKFILL_WAIT_S = 1.0
 BACKOFF_FIRST_S, BACKOFF_MOST_S = 0.5, 30.0
 
 
@@ -34,6 +36,9 @@ class FeedRunner:
         self._buffered_ticks = buffered_ticks
         self._wall_us = wall_us
         self._started = False
+        self._began_us = 0
+        """The feed clock of the first batch: history is what was before."""
+        self._history_failed = False
         self._retry_at_s = 0.0
         self._backoff_s = BACKOFF_FIRST_S
         self._store_away = False
@@ -74,6 +79,28 @@ class FeedRunner:
             self._backoff_s = BACKOFF_FIRST_S
             self._note_store_back()
 
+    def history(self) -> HistoryFeed | None:
+        """The feed, where it knows what was before its first tick."""
+        return self._feed if isinstance(self._feed, HistoryFeed) else None
+
+    async def backfill(self, backfiller: Backfiller) -> None:
+        """Have candles of before the first tick stored for symbols that lack them; raises `StoreUnavailable`."""
+        if not self._began_us or self._history_failed:
+            return
+        begun, symbols = monotonic(), self._writer.not_backfilled()
+        for first in range(0, len(symbols), SYMBOLS_AT_ONCE):
+            try:
+                made = await backfiller.make(symbols[first : first + SYMBOLS_AT_ONCE], self._began_us)
+            except FeedError as error:
+                log.error("feed %s: goes on without its history: %s", self.name, error)
+                self._history_failed = True
+                return
+            if not await self._writer.backfill(made, BACKFILL_WAIT_S):
+                # The store takes nothing for now: no more is made than can be put there.
+                return
+        if symbols:
+            log.info("feed %s: history of %d symbols in %.1f s", self.name, len(symbols), monotonic() - begun)
+
     async def close(self) -> None:
         """Store what is left, where the store takes it, and give the feed's files and connections back."""
         try:
@@ -98,6 +125,7 @@ class FeedRunner:
             return False
         batch = self._feed.poll(self._wall_us())
         self._writer.put(batch)
+        self._began_us = self._began_us or batch.clock
         return batch.more
 
     def _note_store_away(self, error: StoreUnavailable) -> None:

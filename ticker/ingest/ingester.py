@@ -3,15 +3,17 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from time import monotonic, time_ns
 
 from redis.asyncio import Redis
 
-from feeds.feed import CLOCK_END, Feed
+from feeds.feed import CLOCK_END, Feed, HistoryFeed
 from ticker import codec
 from ticker.candles.interval import STORED
 from ticker.config import Config, FeedConfig
 from ticker.errors import ConfigError, StoreUnavailable
+from ticker.ingest.backfill import Backfiller, Reach
 from ticker.ingest.batch_writer import BatchWriter, Parts
 from ticker.ingest.feed_runner import FeedRunner
 from ticker.ingest.scheduler import Scheduler
@@ -26,6 +28,7 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 0.25
 HOUSEKEEPING_S = 60.0
+BACKFILL_S = 1.0
 
 
 def wall_us() -> int:
@@ -54,6 +57,11 @@ class Ingester:
             FeedRunner(feed_config.name, feed, BatchWriter(feed_config.name, rules, ahead_us, parts), buffered, now_us)
             for feed_config, feed in zip(config.feeds, feeds, strict=True)
         ]
+        self._backfillers = [
+            (runner, Backfiller(feed, self._candles, self._reach(feed)))
+            for runner in self.runners
+            if (feed := runner.history())
+        ]
         one_feed_a_symbol(config.feeds, feeds)
         self._heard = monotonic()
 
@@ -63,6 +71,8 @@ class Ingester:
         for feed_config, runner in zip(self._feeds, self.runners, strict=True):
             scheduler.every(feed_config.poll_ms / 1000, f"poll {runner.name}", runner.poll)
         scheduler.every(HOUSEKEEPING_S, "housekeeping", self.tidy)
+        if self._backfillers:
+            scheduler.every(BACKFILL_S, "backfill", self.backfill)
         scheduler.start()
         try:
             async with asyncio.TaskGroup() as group:
@@ -96,6 +106,17 @@ class Ingester:
                 for base in STORED:
                     if (kept := retention.candles.of(base.name)) is not None:
                         await self._candles.trim(listing.symbol, base, runner.clock - kept)
+
+    async def backfill(self) -> None:
+        """Store what feeds know of before their first tick: most often there is nothing left to do."""
+        for runner, backfiller in self._backfillers:
+            with suppress(StoreUnavailable):
+                # The runners report it, and the next turn goes on.
+                await runner.backfill(backfiller)
+
+    def _reach(self, feed: HistoryFeed) -> Reach:
+        kept = {base.name: self._config.retention.candles.of(base.name) for base in STORED}
+        return Reach.of(feed, kept, self._config.market.zone)
 
     async def _register(self, listings: Sequence[object], feed: str) -> None:
         await catalog.check_schema(self._client)

@@ -12,12 +12,15 @@ from ticker.candles.candle import Candle, Candles
 from ticker.candles.interval import STORED
 from ticker.candles.packed import pack_open
 from ticker.errors import BadTick, DuplicateTick
-from ticker.store.append import Append, Claimed, Run, StreamEnd
+from ticker.ingest.backfill import Backfill
+from ticker.store.append import Append, ChunkWrite, Claimed, Run, StreamEnd
 from ticker.store.candle_store import ChunkLog
 from ticker.store.tick_stream import Kind
 
 IDS_KEPT = 4_096
 """Ids of the newest trades and quotes that a repeated one is known by."""
+CORRECTABLE = 3
+"""So many of the newest backfilled candles can be reached by a trade that comes late."""
 EPOCH_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
 
 
@@ -85,6 +88,9 @@ class SymbolWriter:
         self._trades, self._quotes = _Lane(claimed.trades, quotes=False), _Lane(claimed.quotes, quotes=True)
         self._ids: dict[str, None] = {}
         self._logs = [ChunkLog(interval, tail) for interval, tail in zip(STORED, tails, strict=True)]
+        self.backfilled = claimed.backfilled
+        self._backfill: list[ChunkWrite] | None = None
+        """What the next append stores of before the first tick."""
         self._builders: list[CandleBuilder] = []
         for interval, tail in zip(STORED, tails, strict=True):
             builder = CandleBuilder(interval, rules.zone, rules.grace_us, rules.lateness_us)
@@ -98,12 +104,35 @@ class SymbolWriter:
         return self._trades.seq, self._quotes.seq
 
     def due(self, clock: int) -> bool:
-        """Whether a candle closes at this feed clock, without any tick."""
-        return any((next_close := builder.next_close) is not None and next_close <= clock for builder in self._builders)
+        """Whether there is something to append at this feed clock, without any tick."""
+        return self._backfill is not None or any(
+            (next_close := builder.next_close) is not None and next_close <= clock for builder in self._builders
+        )
 
     def begin_epoch(self) -> None:
         """Number under a new name from here on: numbers that somebody may have seen are not in the store any more."""
         self._new_epoch = new_epoch()
+
+    def precede(self, backfill: Backfill) -> bool:
+        """Have the next append store what was before the first tick; False where it is not before all that is held.
+
+        The newest of its candles are taken over like all that are stored: a late trade can still correct them.
+        """
+        _, minute_log, day_log = self._logs
+        _, minute_builder, day_builder = self._builders
+        held = [t for t in (minute_log.oldest, minute_builder.oldest) if t is not None]
+        days = [t for t in (day_log.oldest, day_builder.oldest) if t is not None]
+        is_past = backfill.part is not None and backfill.day in days and not day_builder.holds(backfill.day)
+        if is_past or any(t < backfill.until for t in held) or any(t < backfill.day for t in days):
+            return False
+        self._backfill = minute_log.precede(backfill.minutes) + day_log.precede(backfill.days)
+        for builder, chunks in ((minute_builder, backfill.minutes), (day_builder, backfill.days)):
+            for chunk in chunks[-1:]:
+                builder.load(chunk.candles.rows()[-CORRECTABLE:], closed=True)
+        if backfill.part:
+            day_builder.precede(backfill.part)
+        self.backfilled = True
+        return True
 
     def know(self, ids: Sequence[str]) -> None:
         """Ids that are stored already, oldest first."""
@@ -135,7 +164,8 @@ class SymbolWriter:
         traded = bool(self._trades.runs)
         trades_end = self._trades.began
         runs = self._trades.take_runs() + self._quotes.take_runs()
-        if not runs and not any(closed):
+        backfill, self._backfill = self._backfill, None
+        if not runs and not any(closed) and backfill is None:
             return None
         self._batch += 1
         append = Append(self.symbol, self._fence, self._batch, self._rules.max_len, self.epoch)
@@ -154,7 +184,12 @@ class SymbolWriter:
             self.epoch, self._new_epoch = self._new_epoch, None
         if cursor is not None:
             append.state["cursor"] = cursor
-        if traded or any(closed):
+        if backfill is not None:
+            append.chunks += backfill
+            append.state["backfilled"] = "1"
+            # A new epoch says more: whoever hears of it reads everything anew.
+            append.event = append.event or codec.to_json({"event": "backfill", "symbol": self.symbol}).decode()
+        if traded or any(closed) or backfill is not None:
             unclosed = {i.name: builder.unclosed() for i, builder in zip(STORED, self._builders, strict=True)}
             append.state["open"] = pack_open(unclosed)
         keep_from = clock - self._rules.lateness_us - self._rules.grace_us

@@ -1,8 +1,8 @@
 -- Appends one symbol's ticks of one poll, with all that is derived from them, as one atomic step.
 --
 -- KEYS  1 state  2 trades stream  3 quotes stream  4 epoch  then, for each stored interval, chunks and chunk index
--- ARGV  1 fence  2 batch  3 epoch expected ('' none)  4 epoch to begin ('' none)  5 message that announces it
---       6 channel of such messages  7 stream length  8 candle channel  9 id at which trades must end
+-- ARGV  1 fence  2 batch  3 epoch expected ('' none)  4 epoch to begin ('' none)  5 event to announce ('' none)
+--       6 channel of events  7 stream length  8 candle channel  9 id at which trades must end
 --       then counted groups, each opening with its count:
 --         state fields: name, value
 --         chunk writes: number of the interval, field to drop ('' none), field, bytes ('' drops only)
@@ -86,6 +86,8 @@ end
 
 if ARGV[4] ~= '' then
   call('SET', KEYS[4], ARGV[4])
+end
+if ARGV[5] ~= '' then
   call('PUBLISH', ARGV[6], ARGV[5])
 end
 call(unpack(fields))

@@ -61,6 +61,8 @@ class Claimed:
     quotes: StreamEnd
     open: dict[str, list[Candle]]
     cursor: str | None
+    backfilled: bool = False
+    """What was before its first tick is stored."""
 
 
 @dataclass(slots=True)
@@ -95,7 +97,7 @@ class Append:
     epoch: str | None
     new_epoch: str | None = None
     event: str = ""
-    """What announces the new epoch."""
+    """What gateways are told: a new epoch, or candles of before the first tick."""
     state: dict[str, str | bytes] = field(default_factory=dict)
     trades_end: str = ""
     """Where trades must stand before this append, which candles are folded from; needed also where it has no trade."""
@@ -149,7 +151,7 @@ class Appender:
         for reply in replies:
             if isinstance(reply, Exception):
                 raise reply
-            fence, epoch, kept, cursor, trade_id, trade, quote_id, quote = reply
+            fence, epoch, kept, cursor, trade_id, trade, quote_id, quote, backfilled = reply
             claimed.append(
                 Claimed(
                     fence.decode(),
@@ -158,6 +160,7 @@ class Appender:
                     StreamEnd.of(quote_id, quote),
                     unpack_open(kept),
                     cursor.decode() if cursor else None,
+                    bool(backfilled),
                 )
             )
         return claimed

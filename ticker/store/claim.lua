@@ -2,7 +2,7 @@
 --
 -- KEYS  1 state  2 trades stream  3 quotes stream  4 epoch
 -- ARGV  1 name of the writer
--- Answers: fence, epoch, open candles, cursor, last trade id, last trade entry, last quote id, last quote entry
+-- Answers: fence, epoch, open candles, cursor, last trade id, last trade entry, last quote id, last quote entry, backfilled
 local call = redis.call
 
 local function ends(key)
@@ -23,7 +23,7 @@ end
 local trade_id, trade = ends(KEYS[2])
 local quote_id, quote = ends(KEYS[3])
 local epoch = call('GET', KEYS[4])
-local kept = call('HMGET', KEYS[1], 'open', 'cursor', 'fence')
+local kept = call('HMGET', KEYS[1], 'open', 'cursor', 'fence', 'backfilled')
 local fence = (tonumber(string.match(kept[3] or '', '^%d+')) or 0) + 1 .. '-' .. ARGV[1]
 call('HSET', KEYS[1], 'fence', fence, 'batch', '0')
-return { fence, epoch, kept[1], kept[2], trade_id, trade, quote_id, quote }
+return { fence, epoch, kept[1], kept[2], trade_id, trade, quote_id, quote, kept[4] }

@@ -35,7 +35,7 @@ def epoch(symbol: str) -> str:
 
 
 def state(symbol: str) -> str:
-    """hash: `fence` and `batch` of the writer, `open` (candles not closed), `cursor` of the feed"""
+    """hash: `fence` and `batch` of the writer, `open` candles, `cursor` of the feed, `backfilled`"""
     return f"ticker:state:{{{symbol}}}"
 
 

@@ -111,6 +111,7 @@ class Gateway:
         self.relay.connection_changed(connected)
         if connected:
             self._catalog_wanted.set()
+            self.forming.invalidate_long()
         else:
             self.service.store(monotonic(), live=False)
 
@@ -159,6 +160,8 @@ class Gateway:
         event = codec.from_json(payload)
         if event["event"] == "symbols":
             self._catalog_wanted.set()
+        elif event["event"] == "backfill":
+            self.forming.invalidate(str(event["symbol"]))
         elif event["event"] == "epoch":
             seqs: dict[Kind, int] = {kind: int(event[kind]) for kind in KINDS}
             self.relay.begin_epoch(str(event["symbol"]), str(event["epoch"]), seqs)
