@@ -17,6 +17,7 @@ LAYERS = {
     "ticker.errors": 1,
     "ticker.limits": 1,
     "ticker.config": 1,
+    "ticker.feed_state": 1,
     "ticker.codec": 1,
     "ticker.metrics": 1,
     "ticker.logs": 1,

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ticker import codec
+from ticker.feed_state import is_well
 
 INGEST_SILENCE_S = 1.2
 """The ingester's heart beats every 250 ms."""
@@ -62,7 +63,7 @@ class Service:
             return {"store": []} if now_s - self._lost_s > STORE_SILENCE_S else self._stale
         if now_s - self._heard_s > INGEST_SILENCE_S:
             return {"ingest": []}
-        failed = [name for name, feed in self.feeds.items() if feed.get("state") not in ("live", "starting")]
+        failed = [name for name, feed in self.feeds.items() if not is_well(feed.get("state"))]
         touched = sorted(symbol for name in failed for symbol in symbols.get(name, ()))
         return {"feed": touched} if failed else {}
 

@@ -8,6 +8,7 @@ from feeds.feed import Feed, FeedError, HistoryFeed
 from feeds.tick import Listing
 from ticker import metrics
 from ticker.errors import FencedError, StoreUnavailable
+from ticker.feed_state import FeedState
 from ticker.ingest.backfill import SYMBOLS_AT_ONCE, Backfiller
 from ticker.ingest.batch_writer import BatchWriter
 
@@ -26,9 +27,6 @@ class FeedRunner:
         self, name: str, feed: Feed, writer: BatchWriter, buffered_ticks: int, wall_us: Callable[[], int]
     ) -> None:
         self.name = name
-        self.state = "starting"
-        """`starting`, `live`, `waiting` for the store, `retrying` after an error, `failed` where that is no use."""
-        self.reason = ""
         self.replaced = False
         """Another ingester has taken its symbols over, and speaks for the feed from then on."""
         self._feed = feed
@@ -41,7 +39,22 @@ class FeedRunner:
         self._history_failed = False
         self._retry_at_s = 0.0
         self._backoff_s = BACKOFF_FIRST_S
-        self._store_away = False
+        self._failure: str | None = None
+        """Why it cannot go on."""
+        self._error: str | None = None
+        """What it raised, until it is started again."""
+        self._store_away: str | None = None
+        """Why the store does not answer."""
+
+    @property
+    def state(self) -> FeedState:
+        """What the heartbeat says of it."""
+        return self._status()[0]
+
+    @property
+    def reason(self) -> str:
+        """Why it is in this state, where that is not plain."""
+        return self._status()[1]
 
     @property
     def clock(self) -> int:
@@ -54,7 +67,7 @@ class FeedRunner:
 
     async def poll(self) -> None:
         """One turn: store what waits, start the feed where it is not, poll it, store what it gave."""
-        if self.state == "failed" or monotonic() < self._retry_at_s:
+        if self._failure is not None or monotonic() < self._retry_at_s:
             return
         try:
             if not self._started:
@@ -110,12 +123,24 @@ class FeedRunner:
         finally:
             await self._feed.close()
 
+    def _status(self) -> tuple[FeedState, str]:
+        """State and reason; what weighs more hides the rest, which shows once that is over."""
+        if self._failure is not None:
+            return FeedState.FAILED, self._failure
+        if self._error is not None:
+            return FeedState.RETRYING, self._error
+        if not self._started:
+            return FeedState.STARTING, ""
+        if self._store_away is not None:
+            return FeedState.WAITING, self._store_away
+        return FeedState.LIVE, ""
+
     async def _start(self) -> None:
         listings = self.listings()
         stored = await self._writer.claim(listings)
         await self._feed.start(self._wall_us(), stored)
-        self._started = True
-        self.state, self.reason = "live", ""
+        self._started, self._error = True, None
+        self._note_store_back()
         log.info("feed %s: started with %d symbols, %d of them in the store", self.name, len(listings), len(stored))
 
     def _poll_feed(self) -> bool:
@@ -132,11 +157,9 @@ class FeedRunner:
         if self._started:
             # Ticks of a live source do not come again: they are taken now and wait.
             self._take_meanwhile()
-        if self.state == "live":
-            self.state, self.reason = "waiting", str(error)
-        if not self._store_away:
+        if self._store_away is None:
             log.error("feed %s: %s; up to %d ticks wait", self.name, error, self._buffered_ticks)
-            self._store_away = True
+        self._store_away = str(error)
 
     def _take_meanwhile(self) -> None:
         try:
@@ -147,21 +170,19 @@ class FeedRunner:
             self._back_off(error)
 
     def _note_store_back(self) -> None:
-        if self._store_away:
+        if self._store_away is not None:
             log.info("feed %s: the store is back, and what waited is stored", self.name)
-            self._store_away = False
-        if self.state == "waiting":
-            self.state, self.reason = "live", ""
+            self._store_away = None
 
     def _fail(self, reason: str) -> None:
-        self.state, self.reason = "failed", reason
+        self._failure = reason
         log.error("feed %s: stopped: %s", self.name, reason)
 
     def _back_off(self, error: Exception) -> None:
         """The feed raised: start it again, later each time."""
-        self.state, self.reason = "retrying", f"{type(error).__name__}: {error}"
+        self._error = f"{type(error).__name__}: {error}"
         self._started = False
         self._retry_at_s = monotonic() + self._backoff_s
-        log.error("feed %s: %s; trying again in %.1f s", self.name, self.reason, self._backoff_s)
+        log.error("feed %s: %s; trying again in %.1f s", self.name, self._error, self._backoff_s)
         self._backoff_s = min(2 * self._backoff_s, BACKOFF_MOST_S)
         metrics.FEED_ERRORS.labels(self.name).inc()

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ticker import codec, metrics
+from ticker.feed_state import is_well
 from ticker.web.gateway import Gateway
 
 Ping = Callable[[], Awaitable[bool]]
@@ -29,7 +30,7 @@ class Ops:
         """200 where the store answers, live messages flow and, where feeds run in this process, none has failed."""
         checks: dict[str, Any] = {"store": await self._ping(), "live": self._gateway.subscription.connected}
         own = self._feeds()
-        ready = all(checks.values()) and all(feed["state"] in ("live", "starting") for feed in (own or {}).values())
+        ready = all(checks.values()) and all(is_well(feed["state"]) for feed in (own or {}).values())
         status = "ready" if ready else "not ready"
         feeds = self._gateway.service.feeds if own is None else own
         return _json({"status": status, "checks": checks, "feeds": feeds}, 200 if ready else 503)
