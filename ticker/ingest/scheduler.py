@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 DRIFT_S = 0.5
 WATCH_S = 0.25
+LOOK_AGAIN = timedelta(hours=1)
 EVENTS = {EVENT_JOB_ERROR: "error", EVENT_JOB_MISSED: "missed", EVENT_JOB_MAX_INSTANCES: "still_running"}
 
 
@@ -39,31 +40,55 @@ class SteadyTrigger(BaseTrigger):  # type: ignore[misc]
         return due if now < due <= now + self.interval else now + self.interval
 
 
+class MomentTrigger(BaseTrigger):  # type: ignore[misc]
+    """Due at once, then at each of certain moments, and every hour: a moment that a slow correction hid is not missed for long.
+
+    When it is due follows from now alone, so that a clock that was set has left nothing behind that could be wrong.
+    """
+
+    __slots__ = ("_next_us", "_wall_s")
+
+    def __init__(self, next_us: Callable[[int], int | None], wall_s: Callable[[], float]) -> None:
+        """`next_us`: the first moment after this one, in microseconds since the Unix epoch; None where there is none."""
+        self._next_us = next_us
+        self._wall_s = wall_s
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
+        """When the job is due next."""
+        if previous_fire_time is None:
+            return now
+        wall_us = int(self._wall_s() * 1_000_000)
+        moment = self._next_us(wall_us)
+        wait = LOOK_AGAIN if moment is None else min(timedelta(microseconds=moment - wall_us), LOOK_AGAIN)
+        # By two readings of the clock: where this comes a trifle early, it is due once more.
+        return now + wait
+
+
 class Scheduler:
     """Jobs that run one at a time each, until `stop`, which waits for those under way."""
 
     def __init__(self, wall_s: Callable[[], float] = time) -> None:
+        """`wall_s`: the wall clock, in seconds since the Unix epoch."""
         # Its own loggers tell of every single run.
         logging.getLogger("apscheduler").setLevel(logging.CRITICAL)
         defaults = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
         self._scheduler = AsyncIOScheduler(timezone=UTC, job_defaults=defaults)
         self._scheduler.add_listener(self._note, sum(EVENTS))
         self._wall_s = wall_s
-        self._intervals: dict[str, float] = {}
+        self._triggers: dict[str, BaseTrigger] = {}
         self._running: set[asyncio.Future[None]] = set()
 
     def every(self, interval_s: float, name: str, job: Callable[[], Awaitable[None]]) -> None:
-        """Run `job` every so many seconds."""
+        """Run `job` at once and then every so many seconds."""
+        self._add(SteadyTrigger(interval_s), name, job)
 
-        async def run() -> None:
-            # Held on to here, since APScheduler's own shutdown does not wait for what is under way.
-            task = asyncio.ensure_future(job())
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
-            await asyncio.shield(task)
+    def at(self, next_us: Callable[[int], int | None], name: str, job: Callable[[], Awaitable[None]]) -> None:
+        """Run `job` at certain moments: `next_us` tells the first after a given one, in microseconds.
 
-        self._intervals[name] = interval_s
-        self._scheduler.add_job(run, SteadyTrigger(interval_s), id=name, name=name)
+        It also runs at the start, after the clock was set and every hour: it must look at the time, and do nothing where
+        nothing is to be done.
+        """
+        self._add(MomentTrigger(next_us, self._wall_s), name, job)
 
     def start(self) -> None:
         """Begin; a loop must be running."""
@@ -78,14 +103,25 @@ class Scheduler:
             if abs(drift) > DRIFT_S:
                 offset += drift
                 log.warning("the wall clock was set by %+.1f s; all jobs are planned anew", drift)
-                for name, interval_s in self._intervals.items():
-                    self._scheduler.reschedule_job(name, trigger=SteadyTrigger(interval_s))
+                for name, trigger in self._triggers.items():
+                    self._scheduler.reschedule_job(name, trigger=trigger)
 
     async def stop(self) -> None:
         """Start no job any more and wait for those under way."""
         self._scheduler.pause()
         await asyncio.gather(*self._running, return_exceptions=True)
         self._scheduler.shutdown(wait=False)
+
+    def _add(self, trigger: BaseTrigger, name: str, job: Callable[[], Awaitable[None]]) -> None:
+        async def run() -> None:
+            # Held on to here, since APScheduler's own shutdown does not wait for what is under way.
+            task = asyncio.ensure_future(job())
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+            await asyncio.shield(task)
+
+        self._triggers[name] = trigger
+        self._scheduler.add_job(run, trigger, id=name, name=name)
 
     def _note(self, event: JobEvent) -> None:
         kind = EVENTS[event.code]

@@ -2,6 +2,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from time import time
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from ticker import metrics
 from ticker.ingest import scheduler as module
-from ticker.ingest.scheduler import DRIFT_S, Scheduler, SteadyTrigger
+from ticker.ingest.scheduler import DRIFT_S, MomentTrigger, Scheduler, SteadyTrigger
 
 NOW = datetime(2026, 11, 20, 14, 30, tzinfo=UTC)
 MOMENTS = st.integers(-(10**9), 10**9).map(lambda s: NOW + timedelta(seconds=s))
@@ -84,6 +85,73 @@ def test_the_next_time_lies_ahead_by_an_interval_at_most(interval_s, previous, n
     """Wherever the clock was set."""
     trigger = SteadyTrigger(interval_s)
     assert now < trigger.get_next_fire_time(previous, now) <= now + trigger.interval
+
+
+NOW_US = int(NOW.timestamp()) * 1_000_000
+MINUTE_US = 60_000_000
+
+
+def after(*moments: int) -> Callable[[int], int | None]:
+    return lambda now_us: min((moment for moment in moments if moment > now_us), default=None)
+
+
+@pytest.mark.parametrize(
+    ("moments_s", "due_s"),
+    [((0, 90), 90), ((-5,), 3600), ((), 3600), ((7200, 0.25), 0.25), ((0, 7200), 3600)],
+    ids=["the next", "none is left", "none", "the first", "a far one"],
+)
+def test_a_job_of_moments_is_due_at_the_next(moments_s, due_s):
+    """Or in an hour, to look whether all is as it should be; the first time, at once."""
+    trigger = MomentTrigger(after(*(NOW_US + int(s * 1_000_000) for s in moments_s)), NOW.timestamp)
+    assert trigger.get_next_fire_time(None, NOW) == NOW
+    assert trigger.get_next_fire_time(NOW - seconds(5), NOW) == NOW + seconds(due_s)
+
+
+@given(MOMENTS, MOMENTS, st.lists(st.integers(-(10**9), 10**9), max_size=5))
+def test_the_next_moment_lies_ahead_wherever_the_clock_was_set(previous, now, moments_s):
+    """So that APScheduler, which looks for all times that were missed, finds an end at once."""
+    moments = [NOW_US + s * 1_000_000 for s in moments_s]
+    due = MomentTrigger(after(*moments), now.timestamp).get_next_fire_time(previous, now)
+    assert now < due <= now + module.LOOK_AGAIN
+    ahead = [moment for moment in moments if moment > now.timestamp() * 1_000_000]
+    assert not ahead or due.timestamp() * 1_000_000 <= min(ahead)
+
+
+async def test_a_job_of_moments_runs_at_the_start_and_at_each_of_them(scheduler, wait_until):
+    """Not in between: what is due by another reading of the clock may be due a trifle early."""
+    runs = []
+
+    async def job() -> None:
+        runs.append(time())
+
+    scheduler.at(lambda now_us: now_us + 20_000, "moments", job)
+    await wait_until(lambda: len(runs) >= 4)
+    assert all(later - earlier > 0.01 for earlier, later in pairwise(runs))
+
+
+async def test_a_job_of_moments_runs_again_after_the_clock_was_set_over_one(monkeypatch, wait_until):
+    """Forward over it and back: at once, whatever was planned before."""
+    monkeypatch.setattr(module, "WATCH_S", 0.001)
+    wall, found = Wall(), []
+    scheduler = Scheduler(wall)
+    noon_us = int((time() + 1800) * 1_000_000)
+
+    async def job() -> None:
+        found.append(wall() * 1_000_000 >= noon_us)
+
+    scheduler.at(after(noon_us), "noon", job)
+    scheduler.start()
+    watching = asyncio.ensure_future(scheduler.watch())
+    try:
+        await wait_until(lambda: found == [False] and wall.reads >= 4)
+        wall.set_by_s = 3600
+        await wait_until(lambda: found == [False, True])
+        wall.set_by_s = 0
+        await wait_until(lambda: found == [False, True, False])
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+        await scheduler.stop()
 
 
 async def test_a_job_runs_again_and_again(scheduler, wait_until):
