@@ -3,6 +3,9 @@
 The ingester calls `symbols()` once, then `start()` with what the store already holds, then `poll()` on a schedule, and
 `close()` at the end. `poll` never waits: a feed that reads from a network keeps its own bounded queue and hands over
 what has arrived.
+
+A feed that keeps sessions is started whether its market is open or not, but polled in sessions only: last up to the
+moment before the close, then again after the open. What comes in between is the feed's to keep or to throw away.
 """
 
 from collections.abc import Mapping, Sequence
@@ -57,7 +60,7 @@ class Feed(Protocol):
         """
 
     def poll(self, now_us: int) -> Batch:
-        """The ticks that are due at `now_us`, without waiting."""
+        """The ticks that are due at `now_us`, without waiting; a session's last poll is for a moment that has passed."""
 
     async def close(self) -> None:
         """Give back files and connections; called also when `start` failed."""

@@ -19,6 +19,7 @@ from feeds.recording import Recording, look_at
 from feeds.replay_cursor import ReplayCursors
 from feeds.tape import NOTHING, Tape
 from feeds.tick import Listing, Quote, Tick, Trade
+from feeds.trading_hours import ALWAYS
 
 ROWS_PER_POLL = 5_000
 """A poll reads no more: some 10 ms of work."""
@@ -68,6 +69,12 @@ class ReplayOptions(BaseModel):
 
 def make_replay(options: ReplayOptions, market: Market) -> Feed:
     """A replay from its options; reads each file once. Raises `FeedError` for what cannot be replayed."""
+    if market.hours is not ALWAYS and (options.times == "keep" or options.speed == "max"):
+        found = "times: keep" if options.times == "keep" else "speed: max"
+        raise FeedError(
+            f"replay: found trading_hours: sessions with {found}; allowed: sessions with times: now and a number as speed, "
+            "as only such a replay follows the time of day"
+        )
     return ReplayFeed([look_at(file) for file in find_files(options.path)], options)
 
 

@@ -1,7 +1,7 @@
 """The simulated feed: ticks of well-known symbols, made up by a rule that any restart goes on with."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -31,7 +31,6 @@ class SimulatedOptions(BaseModel):
     )
     seed: int = Field(7, description="another seed gives other prices")
     ticks_per_s: float = Field(5.0, gt=0, le=10_000, description="ticks of one symbol, about 1 trade to 3 quotes")
-    trading_hours: Literal["always"] = Field("always", description="when there are ticks")
 
     @model_validator(mode="after")
     def _not_too_much(self) -> "SimulatedOptions":

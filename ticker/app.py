@@ -15,6 +15,7 @@ from starlette.middleware import Middleware
 from feeds.feed import Feed
 from feeds.market import Market
 from feeds.registry import feed_kinds
+from ticker.calendar import feed_hours
 from ticker.candles.interval import INTERVALS
 from ticker.config import Config
 from ticker.errors import StoreUnavailable
@@ -24,7 +25,7 @@ from ticker.history.ticks import TickHistory
 from ticker.hub.forming import Forming, Loaded
 from ticker.hub.hub import Hub
 from ticker.hub.relay import Relay
-from ticker.ingest.ingester import Ingester, one_feed_a_symbol
+from ticker.ingest.ingester import Ingester, one_feed_a_symbol, wall_us
 from ticker.store import catalog
 from ticker.store.candle_store import CandleReader
 from ticker.store.connection import answers, check_server, connect
@@ -46,9 +47,9 @@ Part = Callable[[], Coroutine[Any, Any, None]]
 
 
 def make_feeds(config: Config) -> list[Feed]:
-    """The feeds of a configuration; may read the beginnings of files. Raises `FeedError`."""
-    kinds, market = feed_kinds(), Market(config.market.zone)
-    feeds = [kinds[feed.type].make(feed.options, market) for feed in config.feeds]
+    """The feeds of a configuration; may read the beginnings of files. Raises `FeedError` or `ConfigError`."""
+    kinds, hours = feed_kinds(), feed_hours(config, wall_us())
+    feeds = [kinds[feed.type].make(feed.options, Market(config.market.zone, hours[feed.name])) for feed in config.feeds]
     one_feed_a_symbol(config.feeds, feeds)
     return feeds
 

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
@@ -106,12 +106,12 @@ class ServerConfig(_Section):
 
 
 class MarketConfig(_Section):
-    """The time zone in which days begin."""
+    """The time zone in which days begin, and the exchange whose sessions feeds may keep."""
 
     timezone: Annotated[str, AfterValidator(_zone)] = Field(
         "America/New_York", description="IANA name; a day begins at its midnight"
     )
-    calendar: str = Field("XNYS", description="exchange calendar of feeds that keep trading hours")
+    calendar: str = Field("XNYS", description="exchange of the sessions of feeds with `trading_hours: sessions`")
 
     @property
     def zone(self) -> ZoneInfo:
@@ -120,13 +120,16 @@ class MarketConfig(_Section):
 
 
 class FeedConfig(BaseModel):
-    """One feed: its kind, its name, how often it is polled, and the options of its kind."""
+    """One feed: its kind, its name, how often it is polled, when it is open, and the options of its kind."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     type: str
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_\-]{0,31}$")
     poll_ms: int = Field(50, ge=1, le=60_000)
+    trading_hours: Literal["always", "sessions"] = Field(
+        "always", description="when the feed is open: always, or in the sessions of market.calendar"
+    )
     options: SerializeAsAny[BaseModel]
 
     @model_validator(mode="before")
@@ -138,14 +141,15 @@ class FeedConfig(BaseModel):
         kind = given.get("type")
         if not isinstance(kind, str) or kind not in kinds:
             raise ValueError(f"type {kind!r} is no kind of feed; allowed: {', '.join(sorted(kinds))}")
-        own = {key: given[key] for key in ("type", "name", "poll_ms") if key in given}
+        common = [key for key in _keys(cls) if key != "options"]
+        own = {key: given[key] for key in common if key in given}
         rest = {key: value for key, value in given.items() if key not in own}
         # A gateway's worker is given the tree as `model_dump` has it, with the options under a name of their own.
         options = rest["options"] if rest.keys() == {"options"} else rest
         if isinstance(options, dict):
             model = kinds[kind].options
             if unknown := [str(key) for key in options if key not in _keys(model)]:
-                allowed = ", ".join(("type", "name", "poll_ms", *_keys(model)))
+                allowed = ", ".join((*common, *_keys(model)))
                 raise ValueError(f"unknown key {', '.join(unknown)}; allowed: {allowed}")
             options = model.model_validate(options)
         return {"name": kind} | own | {"options": options}

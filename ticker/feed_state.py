@@ -9,6 +9,8 @@ class FeedState(StrEnum):
     STARTING = "starting"
     """Not started yet: its symbols are being claimed."""
     LIVE = "live"
+    CLOSED = "closed"
+    """Its market has no session now."""
     WAITING = "waiting"
     """The store is away; its ticks wait."""
     RETRYING = "retrying"
@@ -17,7 +19,7 @@ class FeedState(StrEnum):
     """It cannot go on, and trying again is no use."""
 
 
-WELL = frozenset({FeedState.STARTING, FeedState.LIVE})
+WELL = frozenset({FeedState.STARTING, FeedState.LIVE, FeedState.CLOSED})
 
 
 def is_well(state: object) -> bool:

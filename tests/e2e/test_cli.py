@@ -274,6 +274,12 @@ def test_a_taken_port_is_one_line(folder: Folder) -> None:
         ({"feeds": [{"type": "telepathy"}]}, ["feeds", "telepathy", "simulated"]),
         ({"feeds": [FAST | {"colour": "red"}]}, ["feeds", "colour"]),
         ({"feeds": [{"type": "replay", "path": "not/there.csv"}]}, ["not/there.csv"]),
+        ({"feeds": [FAST | {"trading_hours": "XNYS"}]}, ["feeds.0.trading_hours", "'XNYS'", "'always'", "'sessions'"]),
+        (
+            {"feeds": [FAST | {"trading_hours": "sessions"}], "market": {"calendar": "XNYC"}},
+            ["market.calendar", "'XNYC'", "XNYS"],
+        ),
+        ({"feeds": [{"type": "replay", "path": "x.csv", "trading_hours": "sessions"}]}, ["sessions", "times: keep"]),
         ({"redis": {"url": "http://x"}}, ["redis.url", "http"]),
     ],
 )

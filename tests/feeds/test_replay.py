@@ -12,6 +12,7 @@ from feeds.feed import CLOCK_END, FeedError, Stored
 from feeds.market import Market
 from feeds.replay import BEHIND_AT_MOST_US, LAP_PAUSE_US, ReplayOptions, make_replay
 from feeds.tick import Listing, Quote, Trade
+from feeds.trading_hours import TradingHours
 
 T = 1381132800000000
 NOW = 1_760_000_000_000_000
@@ -336,6 +337,18 @@ def test_a_mistake_in_a_file_stops_the_replay(feed_of):
     feed = feed_of(TRADES + rows(0, 1) + row(2, "A", "x"), speed="max")
     with pytest.raises(FeedError, match=r"a\.csv: line 4: size 'x': expected a number"):
         feed.poll(NOW)
+
+
+@pytest.mark.parametrize(("options", "found"), [({}, "times: keep"), ({"times": "now", "speed": "max"}, "speed: max")])
+def test_a_replay_that_does_not_follow_the_time_of_day_keeps_no_sessions(tmp_path, options, found):
+    """Its rows have other times than the present, or all are due at once."""
+    (tmp_path / "a.csv").write_text(TRADES + rows(0, 1))
+    sessions = Market(hours=TradingHours([(NOW, NOW + 1)]))
+    with pytest.raises(
+        FeedError, match=f"found trading_hours: sessions with {found}; allowed: sessions with times: now"
+    ):
+        make_replay(ReplayOptions(path=str(tmp_path / "a.csv"), **options), sessions)
+    assert make_replay(ReplayOptions(path=str(tmp_path / "a.csv"), times="now"), sessions).symbols()
 
 
 def test_what_cannot_be_replayed_is_refused_when_the_feed_is_made(tmp_path):

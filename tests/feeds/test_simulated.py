@@ -152,7 +152,6 @@ def test_a_second_start_goes_on_from_what_is_stored_by_then():
         ({"ticks_per_s": 10_001}, "less than or equal to 10000"),
         ({"ticks_per_s": float("nan")}, "less than or equal to 10000"),
         ({"seed": "x"}, "valid integer"),
-        ({"trading_hours": "XNYS"}, "'always'"),
         ({"rate": 5}, "not permitted"),
         (
             {"symbols": 10_000, "ticks_per_s": 51},

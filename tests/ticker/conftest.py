@@ -44,6 +44,8 @@ class HandFeed:
         self.stored: Mapping[str, Stored] = {}
         self.starts = 0
         self.polls = 0
+        self.polled_at: list[int] = []
+        """The times of all polls."""
         self.closed = False
         self.raises: list[Exception] = []
         self._batches: deque[Batch] = deque()
@@ -62,6 +64,7 @@ class HandFeed:
 
     def poll(self, now_us: int) -> Batch:
         self.polls += 1
+        self.polled_at.append(now_us)
         if self.raises:
             raise self.raises.pop(0)
         return self._batches.popleft() if self._batches else Batch((), self.clock)

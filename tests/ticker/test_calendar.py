@@ -8,8 +8,9 @@ from zoneinfo import ZoneInfo
 import exchange_calendars
 import pytest
 
-from feeds.trading_hours import TradingHours
+from feeds.trading_hours import ALWAYS, TradingHours
 from ticker import calendar
+from ticker.config import Config
 from ticker.errors import ConfigError
 
 NEW_YORK, HONG_KONG = ZoneInfo("America/New_York"), ZoneInfo("Asia/Hong_Kong")
@@ -143,3 +144,32 @@ def test_nothing_of_the_library_is_imported_before_it_is_asked_for():
     """Half a second that nobody should wait for who keeps no sessions."""
     code = "import sys, ticker.calendar, ticker.cli; sys.exit('pandas' in sys.modules or 'exchange_calendars' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def config(*trading_hours: str, name: str = "XNYS") -> Config:
+    feeds = [{"type": "simulated", "name": f"f{i}", "trading_hours": kept} for i, kept in enumerate(trading_hours)]
+    return Config.model_validate({"feeds": feeds, "market": {"calendar": name}})
+
+
+NOW = 1_795_700_000_000_000
+"""2026-11-26."""
+
+
+def test_each_feed_has_its_own_hours():
+    """Always, or those of the market; they are read once for all."""
+    hours = calendar.feed_hours(config("sessions", "always", "sessions"), NOW)
+    assert hours == {"f0": calendar.sessions("XNYS", 2026), "f1": ALWAYS, "f2": hours["f0"]}
+
+
+def test_a_calendar_of_which_nothing_more_is_known_is_refused():
+    """A feed that never opens would look like one that is only closed."""
+    last = exchange_calendars.get_calendar("XSHG").bound_max()
+    after = int((last + timedelta(days=1)).timestamp()) * 1_000_000
+    with pytest.raises(ConfigError, match="no later session of 'XSHG' is known; update the package exchange_calendars"):
+        calendar.feed_hours(config("sessions", name="XSHG"), after)
+    assert calendar.feed_hours(config("always", name="XSHG"), after) == {"f0": ALWAYS}
+
+
+def test_a_calendar_that_no_feed_keeps_is_not_read():
+    """Its name may be anything."""
+    assert calendar.feed_hours(config("always", name="XXXX"), NOW) == {"f0": ALWAYS}

@@ -58,7 +58,9 @@ def test_without_file_environment_and_flags_all_is_default():
     """One simulated feed, and what the contract says of the others."""
     config = load_config()
     assert config.model_dump() == Config().model_dump()
-    assert [(feed.type, feed.name) for feed in config.feeds] == [("simulated", "simulated")]
+    assert [(feed.type, feed.name, feed.trading_hours) for feed in config.feeds] == [
+        ("simulated", "simulated", "always")
+    ]
     assert (config.redis.url, config.redis.port) == ("embedded", 16379)
     assert (config.server.host, config.server.port) == ("127.0.0.1", 8000)
     assert (config.market.timezone, config.market.calendar) == ("America/New_York", "XNYS")
@@ -118,11 +120,11 @@ def test_the_environment_takes_lists_and_mappings_as_json(load, monkeypatch):
         ("true: {}", f"given.yaml: unknown key True; allowed: {SECTIONS}"),
         (
             "feeds: [{type: simulated, symbls: 5}]",
-            "feeds.0: unknown key symbls; allowed: type, name, poll_ms, symbols, seed, ticks_per_s, trading_hours",
+            "feeds.0: unknown key symbls; allowed: type, name, poll_ms, trading_hours, symbols, seed, ticks_per_s",
         ),
         (
             "feeds: [{type: simulated, name: a}, {type: replay, path: x, sped: 1}]",
-            "feeds.1: unknown key sped; allowed: type, name, poll_ms, path, speed, times, loop",
+            "feeds.1: unknown key sped; allowed: type, name, poll_ms, trading_hours, path, speed, times, loop",
         ),
         ("feeds: [{type: simulated, options: {seed: 1}, seed: 2}]", "feeds.0: unknown key options; allowed: type,"),
     ],
@@ -284,7 +286,11 @@ def test_an_empty_file_is_all_defaults(load, text):
         ("{type: simulated, seed: x}", "feeds.0.seed: found 'x'; allowed: a whole number"),
         ("{type: simulated, ticks_per_s: 0}", "feeds.0.ticks_per_s: found 0; allowed: more than 0.0"),
         ("{type: simulated, ticks_per_s: x}", "feeds.0.ticks_per_s: found 'x'; allowed: a number"),
-        ("{type: simulated, trading_hours: XNYS}", "feeds.0.trading_hours: found 'XNYS'; allowed: 'always'"),
+        (
+            "{type: simulated, trading_hours: XNYS}",
+            "feeds.0.trading_hours: found 'XNYS'; allowed: 'always' or 'sessions'",
+        ),
+        ("{type: simulated, trading_hours: }", "feeds.0.trading_hours: found nothing; allowed: 'always' or 'sessions'"),
         ("{type: simulated, options: hi}", "feeds.0.options: found 'hi'; allowed: a mapping"),
         ("{type: replay}", "feeds.0.path is missing"),
         ("{type: replay, path: x, speed: fast}", "feeds.0.speed: found 'fast'; allowed: a number above 0, or max"),
@@ -307,9 +313,10 @@ def test_two_feeds_of_one_name_are_refused(refusal, load):
 
 
 def test_a_feeds_options_are_those_of_its_kind(load):
-    """Name and pace stand beside them."""
-    feed = load("feeds: [{type: replay, name: tape, poll_ms: 20, path: [a.csv, b.csv], speed: max}]").feeds[0]
-    assert (feed.type, feed.name, feed.poll_ms) == ("replay", "tape", 20)
+    """What all kinds have stands beside them: name, pace and hours."""
+    text = "{type: replay, name: tape, poll_ms: 20, trading_hours: sessions, path: [a.csv, b.csv], speed: max}"
+    feed = load(f"feeds: [{text}, {{type: simulated}}]").feeds[0]
+    assert (feed.type, feed.name, feed.poll_ms, feed.trading_hours) == ("replay", "tape", 20, "sessions")
     assert isinstance(feed.options, BUILT_IN["replay"].options)
     assert (feed.options.path, feed.options.speed) == (["a.csv", "b.csv"], "max")
 
@@ -366,7 +373,7 @@ server: {host: 0.0.0.0, port: 0, workers: 4, origins: ["https://a.example"]}
 market: {timezone: Europe/Berlin, calendar: XETR}
 feeds:
   - {type: simulated, symbols: [AAPL, "ON", "NO", "1E5"], seed: -3, ticks_per_s: 2.5, name: a}
-  - {type: replay, path: ["x*.csv"], speed: 10, times: now, loop: true, poll_ms: 7}
+  - {type: replay, path: ["x*.csv"], speed: 10, times: now, loop: true, poll_ms: 7, trading_hours: sessions}
 retention: {max_len: 5000, ticks: 36h, candles: {1s: 90s, 1m: 2w, 1d: forever}}
 candles: {grace_ms: 0, lateness_s: 0}
 limits: {connections: 1}

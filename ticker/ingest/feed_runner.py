@@ -1,16 +1,19 @@
 """Runs one feed: starts it after what is stored, polls it, hands on its batches, and starts it again where it fails."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from time import monotonic
 
-from feeds.feed import Feed, FeedError, HistoryFeed
+from feeds.feed import Batch, Feed, FeedError, HistoryFeed
 from feeds.tick import Listing
+from feeds.trading_hours import ALWAYS
 from ticker import metrics
 from ticker.errors import FencedError, StoreUnavailable
 from ticker.feed_state import FeedState
 from ticker.ingest.backfill import SYMBOLS_AT_ONCE, Backfiller
 from ticker.ingest.batch_writer import BatchWriter
+from ticker.ingest.opening import Opening
 
 log = logging.getLogger(__name__)
 
@@ -21,11 +24,18 @@ BACKOFF_FIRST_S, BACKOFF_MOST_S = 0.5, 30.0
 
 
 class FeedRunner:
-    """One feed. `poll` is the scheduled job; everything else follows from it."""
+    """One feed. `poll` and, where it keeps sessions, `keep_hours` are scheduled jobs; everything else follows from them."""
 
     def __init__(
-        self, name: str, feed: Feed, writer: BatchWriter, buffered_ticks: int, wall_us: Callable[[], int]
+        self,
+        name: str,
+        feed: Feed,
+        writer: BatchWriter,
+        buffered_ticks: int,
+        wall_us: Callable[[], int],
+        opening: Opening | None = None,
     ) -> None:
+        """Without `opening` the feed never closes."""
         self.name = name
         self.replaced = False
         """Another ingester has taken its symbols over, and speaks for the feed from then on."""
@@ -33,6 +43,8 @@ class FeedRunner:
         self._writer = writer
         self._buffered_ticks = buffered_ticks
         self._wall_us = wall_us
+        self._opening = opening or Opening("", ALWAYS, wall_us(), 0)
+        self._turn = asyncio.Lock()
         self._started = False
         self._began_us = 0
         """The feed clock of the first batch: history is what was before."""
@@ -66,31 +78,15 @@ class FeedRunner:
         return list(self._feed.symbols())
 
     async def poll(self) -> None:
-        """One turn: store what waits, start the feed where it is not, poll it, store what it gave."""
-        if self._failure is not None or monotonic() < self._retry_at_s:
-            return
-        try:
-            if not self._started:
-                # What is buffered from before must be stored first: the feed goes on behind it.
-                await self._writer.drain()
-                await self._start()
-            turn_ends_s = monotonic() + TURN_S
-            while self._poll_feed() and monotonic() < turn_ends_s:
-                await self._writer.drain()
-            await self._writer.drain()
-        except StoreUnavailable as error:
-            self._note_store_away(error)
-        except FencedError as error:
-            self.replaced = True
-            self._fail(f"another ingester writes its symbols now ({error}); stop one of the two")
-        except FeedError as error:
-            self._fail(str(error))
-        except Exception as error:
-            # A feed is anybody's code: what it raises must not end the others.
-            self._back_off(error)
-        else:
-            self._backoff_s = BACKOFF_FIRST_S
-            self._note_store_back()
+        """Take a turn, after the one that is under way."""
+        async with self._turn:
+            await self._take_turn()
+
+    async def keep_hours(self) -> None:
+        """Open or close where the hours say so, and take a turn at once: the job of every open and close."""
+        if self._failure is None:
+            self._look_at_hours(self._wall_us())
+            await self.poll()
 
     def history(self) -> HistoryFeed | None:
         """The feed, where it knows what was before its first tick."""
@@ -123,6 +119,33 @@ class FeedRunner:
         finally:
             await self._feed.close()
 
+    async def _take_turn(self) -> None:
+        """Store what waits, start the feed where it is not, poll it, store what it gave."""
+        if self._failure is not None or monotonic() < self._retry_at_s:
+            return
+        try:
+            if not self._started:
+                # What is buffered from before must be stored first: the feed goes on behind it.
+                await self._writer.drain()
+                await self._start()
+            turn_ends_s = monotonic() + TURN_S
+            while self._poll_feed() and monotonic() < turn_ends_s:
+                await self._writer.drain()
+            await self._writer.drain()
+        except StoreUnavailable as error:
+            self._note_store_away(error)
+        except FencedError as error:
+            self.replaced = True
+            self._fail(f"another ingester writes its symbols now ({error}); stop one of the two")
+        except FeedError as error:
+            self._fail(str(error))
+        except Exception as error:
+            # A feed is anybody's code: what it raises must not end the others.
+            self._back_off(error)
+        else:
+            self._backoff_s = BACKOFF_FIRST_S
+            self._note_store_back()
+
     def _status(self) -> tuple[FeedState, str]:
         """State and reason; what weighs more hides the rest, which shows once that is over."""
         if self._failure is not None:
@@ -133,6 +156,8 @@ class FeedRunner:
             return FeedState.STARTING, ""
         if self._store_away is not None:
             return FeedState.WAITING, self._store_away
+        if not self._opening.is_open:
+            return self._opening.closed
         return FeedState.LIVE, ""
 
     async def _start(self) -> None:
@@ -144,14 +169,37 @@ class FeedRunner:
         log.info("feed %s: started with %d symbols, %d of them in the store", self.name, len(listings), len(stored))
 
     def _poll_feed(self) -> bool:
-        """Take what is due, and say whether more is; where too much waits, the feed keeps it, or makes up less later."""
+        """Take what is due, and say whether more is; where too much waits, the feed keeps it, or makes up less later.
+
+        While the feed is closed it is not asked, but its clock goes on.
+        """
+        now_us = self._wall_us()
+        self._look_at_hours(now_us)
+        until_us = self._opening.poll_time(now_us)
+        if until_us is None:
+            if not self._writer.buffered:
+                self._hand_on(Batch((), now_us))
+            return False
         if self._writer.buffered >= self._buffered_ticks:
             metrics.LIMIT_HITS.labels("buffered_ticks").inc()
             return False
-        batch = self._feed.poll(self._wall_us())
+        batch = self._feed.poll(until_us)
+        self._hand_on(batch)
+        if not batch.more:
+            self._opening.polled(until_us)
+        return batch.more
+
+    def _hand_on(self, batch: Batch) -> None:
         self._writer.put(batch)
         self._began_us = self._began_us or batch.clock
-        return batch.more
+
+    def _look_at_hours(self, now_us: int) -> None:
+        if news := self._opening.look(now_us):
+            log.info("feed %s: %s", self.name, news)
+            if self._opening.ends_soon(now_us):
+                log.warning(
+                    "feed %s: its calendar ends within 30 days; update the package exchange_calendars", self.name
+                )
 
     def _note_store_away(self, error: StoreUnavailable) -> None:
         if self._started:

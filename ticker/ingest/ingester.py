@@ -10,12 +10,14 @@ from redis.asyncio import Redis
 
 from feeds.feed import CLOCK_END, Feed, HistoryFeed
 from ticker import codec
+from ticker.calendar import feed_hours
 from ticker.candles.interval import STORED
 from ticker.config import Config, FeedConfig
 from ticker.errors import ConfigError, StoreUnavailable
 from ticker.ingest.backfill import Backfiller, Reach
 from ticker.ingest.batch_writer import BatchWriter, Parts
 from ticker.ingest.feed_runner import FeedRunner
+from ticker.ingest.opening import Opening
 from ticker.ingest.scheduler import Scheduler
 from ticker.ingest.symbol_writer import WriterRules
 from ticker.store import catalog, keys
@@ -53,10 +55,13 @@ class Ingester:
         self._candles, self._ticks = CandleReader(client), TickReader(client)
         parts = Parts(Appender(client), self._candles, self._ticks, self._register)
         self._feeds = config.feeds
-        self.runners = [
-            FeedRunner(feed_config.name, feed, BatchWriter(feed_config.name, rules, ahead_us, parts), buffered, now_us)
-            for feed_config, feed in zip(config.feeds, feeds, strict=True)
-        ]
+        self._hours = feed_hours(config, now_us())
+
+        def runner(name: str, feed: Feed) -> FeedRunner:
+            opening = Opening(config.market.calendar, self._hours[name], now_us(), rules.lateness_us)
+            return FeedRunner(name, feed, BatchWriter(name, rules, ahead_us, parts), buffered, now_us, opening)
+
+        self.runners = [runner(settings.name, feed) for settings, feed in zip(config.feeds, feeds, strict=True)]
         self._backfillers = [
             (runner, Backfiller(feed, self._candles, self._reach(feed)))
             for runner in self.runners
@@ -67,9 +72,12 @@ class Ingester:
 
     async def run(self) -> None:
         """Ingest until cancelled; then append what is left and close the feeds."""
-        scheduler = Scheduler()
+        scheduler = Scheduler(lambda: self._now_us() / 1_000_000)
         for feed_config, runner in zip(self._feeds, self.runners, strict=True):
             scheduler.every(feed_config.poll_ms / 1000, f"poll {runner.name}", runner.poll)
+            if feed_config.trading_hours == "sessions":
+                changes = self._hours[runner.name].next_change
+                scheduler.at(changes, f"open or close {runner.name}", runner.keep_hours)
         scheduler.every(HOUSEKEEPING_S, "housekeeping", self.tidy)
         if self._backfillers:
             scheduler.every(BACKFILL_S, "backfill", self.backfill)

@@ -120,15 +120,16 @@ def test_a_failed_feed_is_told_with_its_symbols(service):
 
 
 @pytest.mark.parametrize("state", ["retrying", "failed", "", None])
-def test_every_state_but_live_and_starting_is_a_failure(service, state):
+def test_a_state_that_is_not_well_is_a_failure(service, state):
     """A new one too, until it is known to be none."""
     service.heartbeat(101, {"replay": {"state": state}})
     assert said(service, 101) == [("stale", "feed", ["BAC"])]
 
 
-def test_a_feed_that_starts_is_no_failure(service):
+@pytest.mark.parametrize("state", ["starting", "closed"])
+def test_a_feed_that_starts_or_is_closed_is_no_failure(service, state):
     """Nor is one that nobody has heard of yet."""
-    service.heartbeat(101, {"replay": {"state": "starting"}})
+    service.heartbeat(101, {"replay": {"state": state}})
     assert said(service, 101) == []
 
 

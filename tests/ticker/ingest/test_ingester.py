@@ -1,5 +1,6 @@
 import asyncio
 import json
+from time import monotonic_ns
 
 import pytest
 
@@ -126,3 +127,118 @@ async def test_an_ingester_that_was_replaced_tells_nothing_any_more(hand_feed, r
     assert {beat["feeds"]["hand"]["state"] for beat in heard} == {"live"}
     assert {beat["feeds"]["hand"]["clock"] for beat in heard} == {new_feed.clock}
     assert await valkey.hget(keys.CLOCKS, "hand") == str(new_feed.clock).encode()
+
+
+TUESDAY, CLOSE = 1_795_530_600 * SECOND, 1_795_554_000 * SECOND
+"""The session of 2026-11-24 in New York, 14:30 to 21:00 UTC."""
+NEXT_OPEN = TUESDAY + 24 * HOUR
+
+
+class Wall:
+    """A wall clock that runs, and can be set."""
+
+    def __init__(self, now: int) -> None:
+        self.set(now)
+
+    def set(self, now: int) -> None:
+        self._offset = now - monotonic_ns() // 1000
+
+    def __call__(self) -> int:
+        return monotonic_ns() // 1000 + self._offset
+
+
+@pytest.fixture
+async def run_sessions(valkey, valkey_url, make_config, hand_feed, wait_until):
+    """Runs a feed that keeps the sessions of New York, from some moment on; its polls follow its own clock."""
+    tasks = []
+
+    async def run_sessions(now, poll_ms=5, feed=None, **market):
+        wall, feed = Wall(now), feed or hand_feed("AAPL")
+        feed.clock = now
+        feeds = [{"type": "simulated", "name": "hand", "poll_ms": poll_ms, "trading_hours": "sessions"}]
+        ingester = Ingester(valkey, make_config(valkey_url, feeds=feeds, market=market), [feed], wall)
+        tasks.append(asyncio.create_task(ingester.run()))
+        await wait_until(lambda: feed.starts)
+        return ingester.runners[0], feed, wall
+
+    try:
+        yield run_sessions
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_scheduled_job_closes_a_feed_at_the_moment_of_the_close(run_sessions, wait_until):
+    """Not the next poll, which may be a minute away."""
+    runner, feed, wall = await run_sessions(CLOSE - HOUR, poll_ms=60_000)
+    await wait_until(lambda: feed.polls and runner.state == "live")
+    wall.set(CLOSE - SECOND)
+    await wait_until(lambda: runner.state == "closed")
+    assert CLOSE <= wall() < CLOSE + 10 * SECOND
+    await wait_until(lambda: feed.polled_at[-1] == CLOSE - 1)
+    assert all(time < CLOSE - 1 for time in feed.polled_at[:-1])
+
+
+async def test_a_scheduled_job_opens_a_feed_at_the_moment_of_the_open(run_sessions, wait_until):
+    """A feed that begins before it is closed until then."""
+    runner, feed, wall = await run_sessions(TUESDAY - HOUR, poll_ms=60_000)
+    await wait_until(lambda: runner.state == "closed")
+    assert feed.polled_at == []
+    wall.set(TUESDAY - SECOND)
+    await wait_until(lambda: feed.polls)
+    assert runner.state == "live"
+    assert TUESDAY <= feed.polled_at[0] < TUESDAY + 10 * SECOND
+
+
+async def test_gateways_hear_that_a_feed_is_closed_while_its_clock_goes_on(run_sessions, valkey, wait_until, tape):
+    """The heartbeat has the reason; the last candles of the session close and are published."""
+    runner, feed, wall = await run_sessions(CLOSE - HOUR)
+    async with valkey.pubsub() as pubsub:
+        await pubsub.subscribe("candles:{AAPL}")
+        feed.give(tape.trade(time=CLOSE - SECOND))
+        await wait_until(lambda: valkey.xlen("trades:{AAPL}"))
+        wall.set(CLOSE - SECOND // 2)
+        await wait_until(lambda: runner.state == "closed" and feed.polled_at[-1] == CLOSE - 1)
+        polls = feed.polls
+        beat = (await beats(valkey, 3))[-1]["feeds"]["hand"]
+        assert (beat["state"], beat["reason"]) == ("closed", "XNYS opens 2026-11-25 14:30Z")
+        assert beat["clock"] >= CLOSE
+        candle = None
+        while candle is None or candle["type"] != "message":
+            candle = await pubsub.get_message(timeout=10)
+    message = json.loads(candle["data"])
+    assert (message["time"], message["trades"], message["final"]) == (CLOSE - 60 * SECOND, 1, True)
+    assert feed.polls == polls
+
+
+async def test_a_clock_that_is_set_over_opens_and_closes_leaves_the_feed_in_the_right_state(run_sessions, wait_until):
+    """Forward and back; the jobs are planned anew, and go on from there."""
+    runner, feed, wall = await run_sessions(CLOSE - HOUR, poll_ms=60_000)
+    await wait_until(lambda: feed.polls and runner.state == "live")
+    for now, state in (
+        (CLOSE + HOUR, "closed"),
+        (CLOSE - HOUR, "live"),
+        (NEXT_OPEN - HOUR, "closed"),
+        (NEXT_OPEN + HOUR, "live"),
+        (TUESDAY - HOUR, "closed"),
+        (CLOSE - SECOND, "live"),
+    ):
+        wall.set(now)
+        await wait_until(lambda state=state: runner.state == state)
+    await wait_until(lambda: runner.state == "closed" and feed.polled_at[-1] == CLOSE - 1)
+    assert all(TUESDAY <= time < CLOSE or time >= NEXT_OPEN for time in feed.polled_at)
+
+
+async def test_a_feed_that_begins_in_closed_hours_has_its_history_at_once(run_sessions, past_feed, valkey, wait_until):
+    """Who starts on a weekend sees Friday's chart."""
+    _, feed, _ = await run_sessions(TUESDAY - HOUR, feed=past_feed("AAPL"))
+    await wait_until(lambda: valkey.hlen("ticker:candles:{AAPL}:1m"))
+    assert feed.polls == 0
+
+
+async def test_an_ingester_refuses_a_calendar_that_there_is_not(valkey, valkey_url, make_config, hand_feed):
+    """Where a feed keeps its sessions."""
+    feeds = [{"type": "simulated", "name": "hand", "trading_hours": "sessions"}]
+    with pytest.raises(ConfigError, match=r"market\.calendar: 'XXXX' is no exchange calendar"):
+        Ingester(valkey, make_config(valkey_url, feeds=feeds, market={"calendar": "XXXX"}), [hand_feed("AAPL")])

@@ -1,3 +1,7 @@
+from time import time_ns
+
+from feeds.trading_hours import TradingHours
+from ticker.ingest import ingester
 from ticker.store.embedded import EmbeddedServer
 
 
@@ -79,3 +83,29 @@ async def test_metrics_are_prometheus_text(service, tape, wait_until):
 
     await wait_until(counted)
     assert await value("ticker_websocket_connections") == 1
+
+
+async def test_a_closed_feed_leaves_the_service_ready_and_live(start_service, valkey_url, monkeypatch, wait_until):
+    """Its market has no session now: `/readyz` says so, and no client hears of anything stale."""
+    soon = time_ns() // 1000 + 500_000
+    hours = TradingHours([(soon - 3_600_000_000, soon), (soon + 3_600_000_000, soon + 7_200_000_000)])
+    monkeypatch.setattr(ingester, "feed_hours", lambda config, now_us: {"hand": hours})
+    feeds = [{"type": "simulated", "name": "hand", "poll_ms": 5, "trading_hours": "sessions"}]
+    service = await start_service(valkey_url, feeds=feeds)
+    client = await service.connect()
+
+    async def closed():
+        return (await service.json("/readyz"))["feeds"]["hand"]["state"] == "closed"
+
+    await wait_until(closed)
+    answer = await service.get("/readyz")
+    assert (answer.status_code, answer.json()["status"]) == (200, "ready")
+    assert answer.json()["feeds"]["hand"]["reason"].startswith("XNYS opens ")
+    await client.subscribe("trades", "*", snapshot=False)
+    clock = answer.json()["feeds"]["hand"]["clock"]
+
+    async def a_second_later():
+        return (await service.json("/readyz"))["feeds"]["hand"]["clock"] > clock + 1_000_000
+
+    await wait_until(a_second_later)
+    assert [message for message in await client.barrier() if message["type"] == "service"] == []
