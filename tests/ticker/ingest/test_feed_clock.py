@@ -121,15 +121,15 @@ def test_how_ticks_are_cut_into_batches_does_not_change_which_are_late(offsets, 
     """A replay may be read in any portions, with its own newest time as the clock of each."""
     times = [NOW + offset for offset in offsets]
     whole, parts = FeedClock(LATENESS, 10 * AHEAD), FeedClock(LATENESS, 10 * AHEAD)
-    whole.begin(NOW)
+    whole.begin(max(times, default=NOW))
     expected = admitted(whole, times)
     found, newest = [], 0
     while times:
         count = data.draw(st.integers(1, len(times)))
         portion, times = times[:count], times[count:]
-        parts.begin(NOW)
-        found += admitted(parts, portion)
         newest = max([newest, *portion])
+        parts.begin(newest)
+        found += admitted(parts, portion)
         parts.end(newest)
     assert found == expected
 
