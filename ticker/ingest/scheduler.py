@@ -77,6 +77,7 @@ class Scheduler:
         self._wall_s = wall_s
         self._triggers: dict[str, BaseTrigger] = {}
         self._running: set[asyncio.Future[None]] = set()
+        self._stopping = False
 
     def every(self, interval_s: float, name: str, job: Callable[[], Awaitable[None]]) -> None:
         """Run `job` at once and then every so many seconds."""
@@ -108,12 +109,16 @@ class Scheduler:
 
     async def stop(self) -> None:
         """Start no job any more and wait for those under way."""
+        self._stopping = True
         self._scheduler.pause()
         await asyncio.gather(*self._running, return_exceptions=True)
         self._scheduler.shutdown(wait=False)
 
     def _add(self, trigger: BaseTrigger, name: str, job: Callable[[], Awaitable[None]]) -> None:
         async def run() -> None:
+            # APScheduler may have handed it to the loop before it was paused.
+            if self._stopping:
+                return
             # Held on to here, since APScheduler's own shutdown does not wait for what is under way.
             task = asyncio.ensure_future(job())
             self._running.add(task)

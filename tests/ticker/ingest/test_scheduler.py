@@ -286,6 +286,29 @@ async def test_after_stopping_no_job_is_started(wait_until):
     assert len(runs) == count
 
 
+@pytest.mark.parametrize("steps", range(8))
+async def test_a_job_is_either_run_to_its_end_or_not_at_all(steps):
+    """Whichever step on its way from being due to running the stop comes upon."""
+    scheduler, begun, ended = Scheduler(), [], []
+
+    async def job() -> None:
+        begun.append(1)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        ended.append(1)
+
+    scheduler.every(HARDLY_EVER_S, "once", job)
+    scheduler.start()
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    await scheduler.stop()
+    count = len(ended)
+    assert len(begun) == count
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert len(begun) == len(ended) == count
+
+
 async def test_a_job_that_fails_while_stopping_does_not_stop_the_stopping(wait_until):
     """Its error is counted like any other."""
     scheduler, begun, go_on = Scheduler(), asyncio.Event(), asyncio.Event()
