@@ -23,6 +23,10 @@ class TradingHours:
             raise ValueError("spans of trading must rise and must not touch each other")
         self._opens = [opened for opened, _ in found]
         self._closes = [closed for _, closed in found]
+        self._open_times = np.array(self._opens, np.int64)
+        self._close_times = np.array(self._closes, np.int64)
+        self._open_until = np.concatenate(([0], np.cumsum(self._close_times - self._open_times))).astype(np.float64)
+        """How much time the first spans add up to."""
 
     def is_open(self, time_us: int) -> bool:
         """Whether there is trading at this moment."""
@@ -48,20 +52,17 @@ class TradingHours:
         """`is_open` of many moments at once."""
         if not self._opens:
             return np.zeros(len(times_us), np.bool_)
-        number = np.searchsorted(self._opens, times_us, side="right") - 1
-        inside: Flags = (number >= 0) & (times_us < np.array(self._closes)[number])
+        number = np.searchsorted(self._open_times, times_us, side="right") - 1
+        inside: Flags = (number >= 0) & (times_us < self._close_times[number])
         return inside
 
     def share_open(self, edges_us: Counters) -> Floats:
         """How much of the time between each edge and the next is trading, 0 to 1; edges rise."""
-        opens, closes = np.array(self._opens, np.float64), np.array(self._closes, np.float64)
-        done = np.concatenate(([0.0], np.cumsum(closes - opens)))
-        edges = edges_us.astype(np.float64)
-        number = np.searchsorted(opens, edges, side="right")
-        passed = done[number]
+        number = np.searchsorted(self._open_times, edges_us, side="right")
+        passed = self._open_until[number]
         inside = number > 0
-        passed[inside] -= np.maximum(closes[number[inside] - 1] - edges[inside], 0)
-        share: Floats = np.diff(passed) / np.diff(edges)
+        passed[inside] -= np.maximum(self._close_times[number[inside] - 1] - edges_us[inside], 0)
+        share: Floats = np.diff(passed) / np.diff(edges_us)
         return share
 
 
