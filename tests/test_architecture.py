@@ -16,6 +16,7 @@ LAYERS = {
     "ticker": 1,
     "ticker.errors": 1,
     "ticker.limits": 1,
+    "ticker.codes": 1,
     "ticker.calendar": 1,
     "ticker.config": 1,
     "ticker.feed_state": 1,
