@@ -124,9 +124,11 @@ class FeedConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    type: str
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_\-]{0,31}$")
-    poll_ms: int = Field(50, ge=1, le=60_000)
+    type: str = Field(description="kind of feed")
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9_\-]{0,31}$", description="in logs and metrics; where none is given, the kind"
+    )
+    poll_ms: int = Field(50, ge=1, le=60_000, description="time between two polls")
     trading_hours: Literal["always", "sessions"] = Field(
         "always", description="when the feed is open: always, or in the sessions of market.calendar"
     )
@@ -158,9 +160,9 @@ class FeedConfig(BaseModel):
 class CandleRetention(_Section):
     """How long candles of each stored interval are kept; other intervals follow the one they are made of."""
 
-    s1: Duration = Field(Microseconds(2 * UNITS_US["d"]), alias="1s")
-    m1: Duration = Field(Microseconds(UNITS_US["y"]), alias="1m")
-    d1: Duration = Field(None, alias="1d")
+    s1: Duration = Field(Microseconds(2 * UNITS_US["d"]), alias="1s", description="age at which candles of `1s` go")
+    m1: Duration = Field(Microseconds(UNITS_US["y"]), alias="1m", description="likewise; `5m` to `4h` are made of them")
+    d1: Duration = Field(None, alias="1d", description="likewise; `1w` is made of them")
 
     def of(self, interval: str) -> int | None:
         """Microseconds, or None for ever."""
