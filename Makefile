@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup setup-test check bench lock clean
+.PHONY: help run test setup setup-test setup-image check bench lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -28,14 +28,22 @@ setup: $(VENV)/run.stamp ## .venv with what running needs
 
 setup-test: $(VENV)/test.stamp
 
+setup-image: $(VENV)/image.stamp
+
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed, $$($(PYTHON) --version) was found; name another: make PYTHON=python3.12"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/run.stamp: requirements/run.txt pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
+$(VENV)/run.stamp: requirements/run.txt requirements/build.txt pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt \
+		-r requirements/build.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# What lints Dockerfile and compose.yaml: CI has it, a laptop need not.
+$(VENV)/image.stamp: requirements/image.txt $(VENV)/test.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/image.txt
 	@touch $@
 
 $(VENV)/test.stamp: requirements/test.txt $(VENV)/run.stamp
@@ -44,9 +52,13 @@ $(VENV)/test.stamp: requirements/test.txt $(VENV)/run.stamp
 
 lock: ## renew requirements/*.txt: every version with its hashes, without addresses (needs uv)
 	uv pip compile -q -U --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-		--no-emit-index-url -o requirements/run.txt pyproject.toml requirements/build.in
+		--no-emit-index-url -o requirements/run.txt pyproject.toml
+	uv pip compile -q -U --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url -o requirements/build.txt requirements/build.in
 	uv pip compile -q -U --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--no-emit-index-url -c requirements/run.txt -o requirements/test.txt requirements/test.in
+	uv pip compile -q -U --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url -c requirements/run.txt -c requirements/test.txt -o requirements/image.txt requirements/image.in
 
 clean: ## forget the environment and everything that was built
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
