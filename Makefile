@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup setup-test setup-image check bench lock clean
+.PHONY: help run test setup setup-test setup-image check docs bench lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -21,8 +21,12 @@ check: setup-test ## what CI checks besides the tests: form, lint, types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+docs: setup ## write the parts of docs/ that the code knows: settings, limits, metrics, commands, codes
+	$(BIN)/python docs/generate.py
+
 bench: setup ## measure: see bench/README.md
 	$(BIN)/python bench/ingest.py
+	$(BIN)/python bench/polling.py
 
 setup: $(VENV)/run.stamp ## .venv with what running needs
 

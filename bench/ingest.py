@@ -12,17 +12,13 @@ import argparse
 import json
 import platform
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import hiredis
-import httpx
-import redis
-import yaml
+from common import Service, free_port
 
 from feeds.tick import Quote
 from ticker import codec
@@ -31,52 +27,6 @@ from ticker.store.embedded import EmbeddedServer
 SETTLE_S = 10
 LIMIT_S = 5.0
 PIPELINE = 500
-
-
-def free_port() -> int:
-    """A port that nobody uses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-class Service:
-    """`ticker run` under load."""
-
-    def __init__(self, folder: Path, symbols: int, ticks_per_s: float) -> None:
-        self.port, self.redis_port = free_port(), free_port()
-        tree = {
-            "feeds": [{"type": "simulated", "symbols": symbols, "ticks_per_s": ticks_per_s}],
-            "redis": {"port": self.redis_port, "data_dir": str(folder / "data")},
-            "server": {"port": self.port},
-        }
-        config = folder / "config.yaml"
-        config.write_text(yaml.safe_dump(tree))
-        self.process = subprocess.Popen([sys.executable, "-m", "ticker", "run", "--config", str(config)])
-        self.store = redis.Redis(port=self.redis_port)
-
-    def sample(self) -> dict[str, float]:
-        """Counters at this moment."""
-        found: dict[str, float] = {"moment": time.monotonic(), "ticks": 0.0, "refused": 0.0}
-        for line in httpx.get(f"http://127.0.0.1:{self.port}/metrics").text.splitlines():
-            name, _, value = line.rpartition(" ")
-            if name.startswith("ticker_ticks_appended_total"):
-                found["ticks"] += float(value)
-            elif name.startswith("ticker_appends_total"):
-                found["appends"] = float(value)
-            elif name == "process_cpu_seconds_total":
-                found["service_cpu"] = float(value)
-        info: Any = self.store.info("cpu")
-        found["store_cpu"] = info["used_cpu_user"] + info["used_cpu_sys"]
-        return found
-
-    def lag_ms(self) -> float:
-        """How old the newest trade of the first symbol is, as REST shows it."""
-        base = f"http://127.0.0.1:{self.port}/v1"
-        symbol = httpx.get(f"{base}/symbols?limit=1").json()["symbols"][0]["symbol"]
-        newest = httpx.get(f"{base}/trades/{symbol}?limit=1").json()["trades"][-1]["time"]
-        return time.time() * 1000 - float(newest) / 1000
 
 
 def measure(symbols: int, ticks_per_s: float, seconds: float) -> dict[str, Any]:
@@ -90,8 +40,7 @@ def measure(symbols: int, ticks_per_s: float, seconds: float) -> dict[str, Any]:
             after, lag_ms = service.sample(), service.lag_ms()
             version: Any = service.store.info("server")
         finally:
-            service.process.terminate()
-            service.process.wait(20)
+            service.stop()
     took = after["moment"] - before["moment"]
     ticks = after["ticks"] - before["ticks"]
     return {
