@@ -59,3 +59,10 @@ def normal(draws: Draws) -> Floats:
     # 1 - u lies in (0, 1], where the logarithm is finite.
     radius = np.sqrt(-2.0 * np.log(1.0 - upper(draws)))
     return radius * np.cos(2.0 * np.pi * lower(draws))
+
+
+def normal_pair(draws: Draws) -> tuple[Floats, Floats]:
+    """Two independent standard normal numbers from each draw, the first of them that of `normal`."""
+    radius = np.sqrt(-2.0 * np.log(1.0 - upper(draws)))
+    angle = 2.0 * np.pi * lower(draws)
+    return radius * np.cos(angle), radius * np.sin(angle)

@@ -6,10 +6,11 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from feeds.feed import Batch, Feed, Stored
-from feeds.listings import Profile, check_symbols, profiles
+from feeds.listings import check_symbols, profiles
 from feeds.market import Market
-from feeds.simulated_second import SECOND_US, SecondMaker, SimulatedSecond
+from feeds.simulated_second import SecondMaker, SimulatedSecond
 from feeds.tick import Listing, Tick
+from feeds.tick_times import SECOND_US
 
 MADE_UP_AT_MOST_US = 10 * SECOND_US
 """After a pause so much of it is made up; older ticks never happened."""
@@ -46,9 +47,10 @@ class SimulatedOptions(BaseModel):
 class SimulatedFeed:
     """Gives the simulated ticks whose time has come. They are the same however often it is polled or started again."""
 
-    def __init__(self, chosen: Sequence[Profile], seed: int, ticks_per_s: float) -> None:
+    def __init__(self, options: "SimulatedOptions", market: Market) -> None:
+        chosen, ticks_per_s = profiles(options.symbols), options.ticks_per_s
         self._listings = [profile.listing for profile in chosen]
-        self._maker = SecondMaker(seed, chosen, ticks_per_s)
+        self._maker = SecondMaker(options.seed, chosen, ticks_per_s, market)
         self._made: tuple[int, SimulatedSecond] | None = None
         """The second that was needed last, with its number: most polls need it again."""
         self._step_us = max(int(TICKS_PER_POLL / (len(chosen) * ticks_per_s) * SECOND_US), 1)
@@ -96,4 +98,4 @@ class SimulatedFeed:
 
 def make_simulated(options: SimulatedOptions, market: Market) -> Feed:
     """A simulated feed from its options."""
-    return SimulatedFeed(profiles(options.symbols), options.seed, options.ticks_per_s)
+    return SimulatedFeed(options, market)

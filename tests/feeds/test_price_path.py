@@ -1,15 +1,20 @@
+"""Prices at any instant: pure functions of seed, symbol and time, made of market, sector and own paths."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from feeds.activity import DAY_S, ActivityClock
 from feeds.listings import profiles
-from feeds.price_path import CELL_US, CELLS, DAY_S, MEMORY_DAYS, TRADING_DAYS, PricePath
+from feeds.market import Market
+from feeds.price_path import CELL_US, CELLS, TRADING_DAYS, PricePath
 
 NOW_S = 1_760_000_000
 SECOND_US = 1_000_000
 SOME = profiles(3)
-PATH = PricePath(7, SOME)
+CLOCK = ActivityClock(Market())
+PATH = PricePath(7, SOME, CLOCK)
 SIGMA = np.array([profile.volatility for profile in SOME]) / TRADING_DAYS**0.5
 
 seconds = st.integers(-(10**8), 4 * 10**9)
@@ -28,7 +33,7 @@ def test_an_instant_has_one_price_however_it_is_asked_for(asked, random):
     for column, time in enumerate(asked):
         assert price_at(PATH, time)[:, 0].tolist() == together[:, column].tolist()
     order = random.sample(range(len(asked)), len(asked))
-    again = price_at(PricePath(7, SOME), *[asked[place] for place in order])
+    again = price_at(PricePath(7, SOME, CLOCK), *[asked[place] for place in order])
     assert again.tolist() == together[:, order].tolist()
 
 
@@ -36,15 +41,27 @@ def test_an_instant_has_one_price_however_it_is_asked_for(asked, random):
 @given(seconds, st.integers(1, 60))
 def test_a_symbol_has_the_same_prices_in_any_company(second, count):
     """Which other symbols are simulated changes nothing, not even by rounding."""
-    many, alone = PricePath(7, profiles(count)), PricePath(7, profiles(count)[-1:])
+    many, alone = PricePath(7, profiles(count), CLOCK), PricePath(7, profiles(count)[-1:], CLOCK)
     asked = np.array([second])
     assert many.corners(asked)[-1].tolist() == alone.corners(asked)[0].tolist()
+    assert many.second(second).moves[-1].tolist() == alone.second(second).moves[0].tolist()
+    assert many.second(second).activity[-1] == alone.second(second).activity[0]
+
+
+@settings(max_examples=30, deadline=None)
+@given(seconds)
+def test_a_second_is_the_same_alone_and_among_others(second):
+    """Live ticks and history follow one path."""
+    corners = PATH.corners(np.array([second]))[:, 0]
+    assert PATH.second(second).corners.tolist() == corners.tolist()
+    sampled = PATH.sampled(np.array([second - 7, second]))
+    assert np.exp(sampled.log_price[:, 1]).tolist() == corners[:, 0].tolist()
 
 
 @settings(max_examples=30, deadline=None)
 @given(seconds)
 def test_each_second_begins_where_the_one_before_ended(second):
-    """Also at midnight, where another bridge begins."""
+    """Also at midnight, where other halvings begin."""
     for start in (second, second // DAY_S * DAY_S - 1):
         corners = PATH.corners(np.array([start, start + 1]))
         assert corners[:, 0, CELLS].tolist() == corners[:, 1, 0].tolist()
@@ -53,11 +70,11 @@ def test_each_second_begins_where_the_one_before_ended(second):
 @settings(max_examples=50, deadline=None)
 @given(times)
 def test_prices_are_positive_numbers_near_their_base(time):
-    """Mean reversion keeps a price within a few of its standard deviations, a thousand years away too."""
+    """Mean reversion keeps a price within a few of its standard deviations, a hundred years away too."""
     ratio = price_at(PATH, time)[:, 0] / [profile.price for profile in SOME]
     assert np.isfinite(ratio).all()
-    assert (ratio > 0.2).all()
-    assert (ratio < 5).all()
+    assert (ratio > 0.15).all()
+    assert (ratio < 7).all()
 
 
 def test_the_path_runs_straight_between_corners():
@@ -68,50 +85,46 @@ def test_the_path_runs_straight_between_corners():
     assert before != after
 
 
-def test_other_seeds_and_symbols_have_other_paths():
-    """Increments of different symbols, and of one symbol under different seeds, do not correlate."""
-    asked = np.arange(NOW_S, NOW_S + 4000)
-    moves = np.diff(np.log(PATH.corners(asked)[:, :, 0]))
-    other = np.diff(np.log(PricePath(8, SOME).corners(asked)[:, :, 0]))
-    assert abs(np.corrcoef(moves[0], moves[1])[0, 1]) < 0.06
-    assert abs(np.corrcoef(moves[0], other[0])[0, 1]) < 0.06
+def test_another_seed_is_another_market():
+    """Moves of one symbol under different seeds do not correlate; those of two symbols do, by their factors."""
+    asked = NOW_S + 600 * np.arange(4000)
+    moves = np.diff(PATH.sampled(asked).log_price)
+    other = np.diff(PricePath(8, SOME, CLOCK).sampled(asked).log_price)
+    assert abs(np.corrcoef(moves[0], other[0])[0, 1]) < 0.1
+    assert np.corrcoef(moves[0], moves[1])[0, 1] > 0.2
 
 
-def test_increments_within_a_second_are_those_of_brownian_motion():
-    """Over a sixteenth of a second: variance in proportion to time, no correlation with the increment before."""
-    corners = np.log(PATH.corners(np.arange(NOW_S, NOW_S + 4000)))
-    moves = np.diff(corners, axis=2).reshape(len(SOME), -1)
-    expected = SIGMA * (1 / (CELLS * DAY_S)) ** 0.5
-    assert moves.std(axis=1) == pytest.approx(expected, rel=0.02)
-    for row in moves:
-        assert abs(np.corrcoef(row[1:], row[:-1])[0, 1]) < 0.02
+def test_moves_within_a_second_are_those_of_brownian_motion():
+    """In deviations of their second: a variance of 1, no correlation with the move before."""
+    moves = np.array([PATH.second(second).moves for second in range(NOW_S, NOW_S + 3000)])
+    assert (moves**2).mean(axis=(0, 2)) == pytest.approx(np.ones(3), rel=0.04)
+    signed = np.diff(np.log(PATH.corners(np.arange(NOW_S, NOW_S + 3000))), axis=2)
+    for row in signed:
+        assert abs(np.corrcoef(row[:, 1:].ravel(), row[:, :-1].ravel())[0, 1]) < 0.03
 
 
-@pytest.mark.parametrize("step_s", [1, 7, 60, 3600])
-def test_increments_have_the_variance_of_their_length(step_s):
-    """Seconds, minutes and hours are equally volatile, whichever way halving cut the day."""
-    asked = NOW_S + step_s * np.arange(4000)
-    moves = np.diff(np.log(PATH.corners(asked)[:, :, 0]))
-    assert moves.std(axis=1) == pytest.approx(SIGMA * (step_s / DAY_S) ** 0.5, rel=0.06)
-    for row in moves:
-        assert abs(np.corrcoef(row[1:], row[:-1])[0, 1]) < 0.06
+def test_trading_time_is_that_of_a_trading_day():
+    """What the profile says of a year, in as many days, day and night and weekends alike."""
+    days = NOW_S // DAY_S * DAY_S + DAY_S * np.arange(-2 * 128, 6 * 128)
+    sampled = PATH.sampled(days)
+    assert np.diff(sampled.elapsed).mean() == pytest.approx(1, rel=0.02)
+    moves = np.diff(sampled.log_price)
+    assert moves.std(axis=1) == pytest.approx(SIGMA, rel=0.15)
 
 
-def test_days_revert_to_the_base():
-    """Over the years the log-price swings around its base, as far as the autoregression says."""
-    midnights = np.arange(4000) * DAY_S
-    distance = np.log(PATH.corners(midnights)[:, :, 0]) - np.log([[profile.price] for profile in SOME])
-    expected = SIGMA / (1 - 0.98**2) ** 0.5
-    assert (np.abs(distance.mean(axis=1)) < expected).all()
-    assert distance.std(axis=1) == pytest.approx(expected, rel=0.25)
-    assert np.diff(distance).std(axis=1) == pytest.approx(SIGMA, rel=0.1)
-
-
-def test_the_cut_of_the_autoregression_is_small():
-    """What a day older than the memory would still count for."""
-    assert 0.98**MEMORY_DAYS < 0.01
+def test_activity_is_one_in_an_average_session():
+    """The square of it, over many sessions; at night it is about a third."""
+    day = np.arange(150 * 128, 156 * 128)[:, np.newaxis] * DAY_S
+    opened, closed, night = (PATH.sampled((day + at).ravel()).elapsed for at in (34_200, 57_600, 72_000))
+    session = PATH.activity(closed - opened, np.array(23_400.0))
+    assert (session**2).mean() == pytest.approx(1, rel=0.05)
+    quiet = PATH.activity(night - closed, np.array(14_400.0))
+    assert np.sqrt((quiet**2).mean()) == pytest.approx(0.3, rel=0.1)
+    minute = NOW_S // 60 * 60
+    elapsed = np.diff(PATH.sampled(np.array([minute, minute + 60])).elapsed)[:, 0]
+    assert PATH.second(minute + 59).activity.tolist() == PATH.activity(elapsed, np.array(60.0)).tolist()
 
 
 def test_the_path_stays_the_same_for_ever():
     """A change here would move everybody's simulated history."""
-    assert price_at(PATH, NOW_S * SECOND_US)[:, 0] == pytest.approx([213.385356, 413.082448, 106.731328], abs=1e-6)
+    assert price_at(PATH, NOW_S * SECOND_US)[:, 0] == pytest.approx([268.567087, 418.057093, 227.378583], abs=1e-6)

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from feeds.random_numbers import GAMMA, draw, lower, normal, stream_keys, upper
+from feeds.random_numbers import GAMMA, draw, lower, normal, normal_pair, stream_keys, upper
 
 COUNTERS = np.arange(200_000, dtype=np.int64)
 
@@ -66,3 +66,14 @@ def test_normal_numbers_are_finite_at_the_ends():
     """The smallest and the largest draw are no infinity."""
     ends = np.array([0, 2**64 - 1], dtype=np.uint64)
     assert np.isfinite(normal(ends)).all()
+
+
+def test_a_pair_of_normal_numbers_is_independent():
+    """Neither they nor their sizes correlate; the first is the one that `normal` gives."""
+    drawn = draw(stream_keys(7, ["X"], "pair"), COUNTERS)
+    first, second = normal_pair(drawn)
+    assert first.tolist() == normal(drawn).tolist()
+    assert abs(second.mean()) < 0.01
+    assert abs(second.std() - 1) < 0.01
+    assert abs(np.corrcoef(first, second)[0, 1]) < 0.01
+    assert abs(np.corrcoef(np.abs(first), np.abs(second))[0, 1]) < 0.01

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from feeds.feed import Stored
 from feeds.market import Market
 from feeds.simulated import MADE_UP_AT_MOST_US, SimulatedOptions, make_simulated
+from feeds.trading_hours import TradingHours
 
 NOW = 1_760_000_000_123_456
 SECOND_US = 1_000_000
@@ -36,7 +37,7 @@ def test_the_defaults_are_fifty_symbols():
     assert len(listings) == 50
     assert listings[0].symbol == "AAPL"
     asyncio.run(feed.start(NOW, {}))
-    assert len(feed.poll(NOW + 10 * SECOND_US).ticks) == pytest.approx(2500, rel=0.05)
+    assert len(polled(feed, NOW + 10 * SECOND_US, NOW + 20 * SECOND_US)) == pytest.approx(5000, rel=0.03)
     asyncio.run(feed.close())
 
 
@@ -119,7 +120,7 @@ def test_after_a_late_poll_ten_seconds_are_made_up():
     late = NOW + 3600 * SECOND_US
     ticks = polled(started(), late)
     assert NOW < late - MADE_UP_AT_MOST_US < ticks[0].time
-    assert len(ticks) == pytest.approx(3 * 20 * 10, rel=0.05)
+    assert len(ticks) == pytest.approx(3 * 20 * 10, rel=0.1)
 
 
 @settings(max_examples=40, deadline=None)
@@ -140,6 +141,36 @@ def test_a_second_start_goes_on_from_what_is_stored_by_then():
     first = polled(feed, NOW + SECOND_US)
     asyncio.run(feed.start(NOW + 2 * SECOND_US, {"AAPL": Stored(first[3].time)}))
     assert polled(feed, NOW + SECOND_US, NOW + 2 * SECOND_US)[: len(first) - 4] == first[4:]
+
+
+DAY_US = 86_400 * SECOND_US
+
+
+def test_a_minute_has_the_ticks_that_were_asked_for():
+    """Bursts take from the seconds around them: the rate of a minute is exact, at any time of day."""
+    for hour in (0, 10, 16):
+        begin = NOW // DAY_US * DAY_US + hour * 3600 * SECOND_US
+        feed = started(begin, symbols=20, ticks_per_s=50)
+        ticks = polled(feed, *range(begin, begin + 61 * SECOND_US, 5 * SECOND_US))
+        assert len(ticks) == pytest.approx(20 * 50 * 60, rel=0.01)
+
+
+def test_a_market_with_sessions_has_ticks_in_them_only():
+    """As many as asked for on average, and a clock that goes on when it is closed."""
+    opens, closes = NOW // DAY_US * DAY_US + 52_200 * SECOND_US, NOW // DAY_US * DAY_US + 52_800 * SECOND_US
+    market = Market(hours=TradingHours([(opens, closes)]))
+    feed = make_simulated(SimulatedOptions(symbols=3, ticks_per_s=20), market)
+    asyncio.run(feed.start(opens - 60 * SECOND_US, {}))
+    batches = [feed.poll(now) for now in range(opens - 60 * SECOND_US, closes + 60 * SECOND_US, SECOND_US)]
+    times = [tick.time for batch in batches for tick in batch.ticks]
+    assert opens <= times[0] < times[-1] < closes
+    assert len(times) == pytest.approx(3 * 20 * 600, rel=0.01)
+    assert batches[-1].clock == closes + 59 * SECOND_US
+    first, middle, last = (
+        sum(opens + a * SECOND_US <= time < opens + b * SECOND_US for time in times)
+        for a, b in ((0, 100), (250, 350), (500, 600))
+    )
+    assert first > last > 1.2 * middle
 
 
 @pytest.mark.parametrize(

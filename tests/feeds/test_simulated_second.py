@@ -7,17 +7,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feeds.listings import profiles
-from feeds.simulated_second import SECOND_US, SecondMaker
+from feeds.market import Market
+from feeds.simulated_second import SecondMaker
 from feeds.tick import Quote, Trade
+from feeds.tick_times import SECOND_US
+from feeds.trading_hours import TradingHours
 
 NOW_S = 1_760_000_000
 SOME = profiles(4)
+ALWAYS_OPEN = Market()
 
 
-def made(rate, second=NOW_S, chosen=SOME, seed=7):
+def made(rate, second=NOW_S, chosen=SOME, seed=7, market=ALWAYS_OPEN):
     """All ticks of a second."""
     begin = second * SECOND_US
-    return SecondMaker(seed, chosen, rate).make(second).between(begin - 1, begin + SECOND_US - 1)
+    return SecondMaker(seed, chosen, rate, market).make(second).between(begin - 1, begin + SECOND_US - 1)
 
 
 def by_symbol(ticks):
@@ -40,8 +44,8 @@ def test_ticks_of_a_symbol_have_rising_times_inside_their_second(second, rate):
 
 def test_even_the_highest_rate_has_rising_times():
     """Ten thousand in a second leave 100 microseconds to each."""
-    times = [tick.time for tick in made(10_000, chosen=SOME[:1])]
-    assert len(times) == len(set(times)) == 10_000
+    found = [tick.time for second in range(4) for tick in made(10_000, NOW_S + second, SOME[:1])]
+    assert len(found) == len(set(found)) == pytest.approx(40_000, abs=4)
 
 
 @settings(max_examples=40, deadline=None)
@@ -54,22 +58,23 @@ def test_prices_lie_on_the_grid_with_bid_below_ask(second, rate, count):
             assert type(price) is float
             assert price == round(price * 100) / 100
         if isinstance(tick, Quote):
-            assert 0.01 <= tick.bid < tick.ask <= tick.bid + 0.05
+            assert 0.01 <= tick.bid < tick.ask <= tick.bid * 1.01 + 0.01
         assert type(tick.time) is int
         assert tick[-3:] == (None, None, None)
 
 
 def test_sizes_are_whole_numbers():
-    """Round lots bid and asked for, any number traded."""
-    ticks = made(2000)
+    """Round lots bid and asked for, any number traded, most often round lots."""
+    ticks = [tick for second in range(4) for tick in made(2000, NOW_S + second)]
     quoted = [size for tick in ticks if isinstance(tick, Quote) for size in (tick.bid_size, tick.ask_size)]
     traded = sorted(tick.size for tick in ticks if isinstance(tick, Trade))
     assert {type(size) for size in quoted + traded} == {int}
     assert set(quoted) <= {100 * lots for lots in range(1, 21)}
     assert len(set(quoted)) == 20
     assert traded[0] >= 1
-    assert 60 < traded[len(traded) // 2] < 90
-    assert traded[-1] > 1000
+    assert traded[len(traded) // 2] in range(60, 101)
+    assert traded[-1] > 500
+    assert fmean(size % 100 == 0 for size in traded) == pytest.approx(0.58, abs=0.03)
 
 
 def test_one_tick_in_four_is_a_trade():
@@ -90,19 +95,38 @@ def test_trades_happen_at_the_bid_or_ask_of_the_moment():
     assert fmean(sides) == pytest.approx(0.5, abs=0.08)
 
 
-def test_spreads_vary_but_are_mostly_one_step():
-    """The spread of a symbol is drawn anew each second."""
-    spreads = []
-    for second in range(NOW_S, NOW_S + 100):
-        spreads += [round((tick.ask - tick.bid) * 100) for tick in made(1, second) if isinstance(tick, Quote)]
-    assert set(spreads) == {1, 2, 3, 4}
-    assert spreads.count(1) > len(spreads) / 3
+def test_spreads_are_of_a_few_steps():
+    """The spread of a symbol is drawn anew each second, at 10:00 of a market that never closes."""
+    spreads = defaultdict(list)
+    for second in range(NOW_S // 86_400 * 86_400 + 36_000, NOW_S // 86_400 * 86_400 + 36_100):
+        for tick in made(5, second, profiles(["INTC", "META"])):
+            if isinstance(tick, Quote):
+                spreads[tick.symbol].append(round((tick.ask - tick.bid) * 100))
+    assert set(spreads["INTC"]) == {1}
+    assert len(set(spreads["META"])) > 5
+    assert 3 < fmean(spreads["META"]) < 30
+
+
+OPENS, CLOSES = NOW_S * SECOND_US + 250_000, (NOW_S + 40) * SECOND_US + 250_000
+
+
+def test_there_are_ticks_from_the_open_to_before_the_close():
+    """To the microsecond; seconds without trading have none."""
+    market = Market(hours=TradingHours([(OPENS, CLOSES)]))
+    seconds = [made(1000, second, market=market) for second in range(NOW_S - 2, NOW_S + 43)]
+    times = [tick.time for ticks in seconds for tick in ticks]
+    assert OPENS <= times[0] < OPENS + 10_000
+    assert CLOSES - 10_000 < times[-1] < CLOSES
+    assert len(times) == pytest.approx(4 * 1000 * 40, rel=0.05)
+    assert not seconds[0]
+    assert not seconds[-1]
+    assert len(seconds[4]) > len(seconds[20])
 
 
 @pytest.mark.parametrize("rate", [0.3, 2.5, 5])
 def test_the_rate_is_right_on_average(rate):
     """A rate that is no whole number is rounded up and down at random."""
-    maker, seconds = SecondMaker(7, SOME, rate), 400
+    maker, seconds = SecondMaker(7, SOME, rate, ALWAYS_OPEN), 400
     total = sum(len(maker.make(s).between(0, FAR)) for s in range(NOW_S, NOW_S + seconds))
     assert total / seconds / len(SOME) == pytest.approx(rate, rel=0.1)
 
@@ -129,7 +153,7 @@ def test_another_seed_gives_other_ticks():
 def test_parts_of_a_second_make_up_the_whole(cuts):
     """Each tick is in exactly one part, in time order."""
     begin = NOW_S * SECOND_US
-    second = SecondMaker(7, SOME, 50).make(NOW_S)
+    second = SecondMaker(7, SOME, 50, ALWAYS_OPEN).make(NOW_S)
     ends = [begin - 1, *sorted(begin + cut for cut in cuts), begin + SECOND_US]
     parts = [tick for after, until in pairwise(ends) for tick in second.between(after, until)]
     assert parts == made(50)
