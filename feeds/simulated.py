@@ -5,9 +5,12 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from feeds.feed import Batch, Feed, Stored
+from feeds.activity import DAY_S
+from feeds.feed import Batch, Feed, HistoryCandles, Stored
 from feeds.listings import check_symbols, profiles
 from feeds.market import Market
+from feeds.random_numbers import Counters
+from feeds.simulated_history import CandleMaker
 from feeds.simulated_second import SecondMaker, SimulatedSecond
 from feeds.tick import Listing, Tick
 from feeds.tick_times import SECOND_US
@@ -17,6 +20,8 @@ MADE_UP_AT_MOST_US = 10 * SECOND_US
 
 TICKS_PER_POLL = 5_000
 """About as many are given at once: after a pause, a batch of millions would hold up everything behind it."""
+
+YEAR_DAYS = 366
 
 ALL_TICKS_PER_S_MAX = 500_000
 """Of all symbols together: about what one core can make."""
@@ -32,6 +37,8 @@ class SimulatedOptions(BaseModel):
     )
     seed: int = Field(7, description="another seed gives other prices")
     ticks_per_s: float = Field(5.0, gt=0, le=10_000, description="ticks of one symbol, about 1 trade to 3 quotes")
+    history_days: int = Field(5, ge=0, le=366, description="days of candles of 1m made up before the first tick")
+    history_years: int = Field(2, ge=0, le=20, description="years of candles of 1d made up before the first tick")
 
     @model_validator(mode="after")
     def _not_too_much(self) -> "SimulatedOptions":
@@ -50,7 +57,13 @@ class SimulatedFeed:
     def __init__(self, options: "SimulatedOptions", market: Market) -> None:
         chosen, ticks_per_s = profiles(options.symbols), options.ticks_per_s
         self._listings = [profile.listing for profile in chosen]
+        self._profiles = {profile.listing.symbol: profile for profile in chosen}
         self._maker = SecondMaker(options.seed, chosen, ticks_per_s, market)
+        self._candles = CandleMaker(options.seed, ticks_per_s, market)
+        self._history_us = {
+            "1m": options.history_days * DAY_S * SECOND_US,
+            "1d": options.history_years * YEAR_DAYS * DAY_S * SECOND_US,
+        }
         self._made: tuple[int, SimulatedSecond] | None = None
         """The second that was needed last, with its number: most polls need it again."""
         self._step_us = max(int(TICKS_PER_POLL / (len(chosen) * ticks_per_s) * SECOND_US), 1)
@@ -89,6 +102,15 @@ class SimulatedFeed:
 
     async def close(self) -> None:
         """Nothing is open."""
+
+    @property
+    def history_us(self) -> Mapping[str, int]:
+        """How far back candles are made up, in microseconds by interval."""
+        return self._history_us
+
+    def history(self, symbols: Sequence[str], edges_us: Counters) -> Mapping[str, HistoryCandles]:
+        """One candle between each edge and the next, for each symbol; the last one closes where its next tick may be."""
+        return self._candles.candles([self._profiles[symbol] for symbol in symbols], edges_us)
 
     def _second(self, second: int) -> SimulatedSecond:
         if self._made is None or self._made[0] != second:

@@ -1,11 +1,12 @@
 import asyncio
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from feeds.feed import Stored
+from feeds.feed import HistoryFeed, Stored
 from feeds.market import Market
 from feeds.simulated import MADE_UP_AT_MOST_US, SimulatedOptions, make_simulated
 from feeds.trading_hours import TradingHours
@@ -173,6 +174,19 @@ def test_a_market_with_sessions_has_ticks_in_them_only():
     assert first > last > 1.2 * middle
 
 
+def test_a_simulated_feed_has_a_history():
+    """Five days of minutes and two years of days, if nothing else is said."""
+    feed = make_simulated(SimulatedOptions(), Market())
+    assert isinstance(feed, HistoryFeed)
+    assert feed.history_us == {"1m": 5 * DAY_US, "1d": 2 * 366 * DAY_US}
+    none = make_simulated(SimulatedOptions(history_days=0, history_years=0), Market())
+    assert isinstance(none, HistoryFeed)
+    assert none.history_us == {"1m": 0, "1d": 0}
+    made = feed.history(["IBM", "T"], np.array([NOW - 120 * SECOND_US, NOW - 60 * SECOND_US, NOW]))
+    assert list(made) == ["IBM", "T"]
+    assert made["T"].time.tolist() == [NOW - 120 * SECOND_US, NOW - 60 * SECOND_US]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -183,6 +197,9 @@ def test_a_market_with_sessions_has_ticks_in_them_only():
         ({"ticks_per_s": 10_001}, "less than or equal to 10000"),
         ({"ticks_per_s": float("nan")}, "less than or equal to 10000"),
         ({"seed": "x"}, "valid integer"),
+        ({"history_days": -1}, "greater than or equal to 0"),
+        ({"history_days": 367}, "less than or equal to 366"),
+        ({"history_years": 21}, "less than or equal to 20"),
         ({"rate": 5}, "not permitted"),
         (
             {"symbols": 10_000, "ticks_per_s": 51},

@@ -120,7 +120,8 @@ def test_the_environment_takes_lists_and_mappings_as_json(load, monkeypatch):
         ("true: {}", f"given.yaml: unknown key True; allowed: {SECTIONS}"),
         (
             "feeds: [{type: simulated, symbls: 5}]",
-            "feeds.0: unknown key symbls; allowed: type, name, poll_ms, trading_hours, symbols, seed, ticks_per_s",
+            "feeds.0: unknown key symbls; allowed: type, name, poll_ms, trading_hours, symbols, seed, ticks_per_s, "
+            "history_days, history_years",
         ),
         (
             "feeds: [{type: simulated, name: a}, {type: replay, path: x, sped: 1}]",
