@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup setup-test setup-image check docs bench lock clean
+.PHONY: help run test setup setup-test setup-image check docs bench bench-market lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -27,6 +27,10 @@ docs: setup ## write the parts of docs/ that the code knows: settings, limits, m
 bench: setup ## measure: see bench/README.md
 	$(BIN)/python bench/ingest.py
 	$(BIN)/python bench/polling.py
+
+bench-market: $(VENV)/bench.stamp ## a simulated day: its figures, and a picture of it in build/market.png
+	@mkdir -p build
+	$(BIN)/python bench/market.py --png build/market.png $(ARGS)
 
 setup: $(VENV)/run.stamp ## .venv with what running needs
 
@@ -54,6 +58,10 @@ $(VENV)/test.stamp: requirements/test.txt $(VENV)/run.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/test.txt
 	@touch $@
 
+$(VENV)/bench.stamp: requirements/bench.txt $(VENV)/run.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@touch $@
+
 lock: ## renew requirements/*.txt: every version with its hashes, without addresses (needs uv)
 	uv pip compile -q -U --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--no-emit-index-url -o requirements/run.txt pyproject.toml
@@ -63,6 +71,8 @@ lock: ## renew requirements/*.txt: every version with its hashes, without addres
 		--no-emit-index-url -c requirements/run.txt -o requirements/test.txt requirements/test.in
 	uv pip compile -q -U --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--no-emit-index-url -c requirements/run.txt -c requirements/test.txt -o requirements/image.txt requirements/image.in
+	uv pip compile -q -U --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url -c requirements/run.txt -c requirements/test.txt -o requirements/bench.txt requirements/bench.in
 
 clean: ## forget the environment and everything that was built
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
