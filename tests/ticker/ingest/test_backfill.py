@@ -16,7 +16,7 @@ from ticker.candles.interval import INTERVALS, STORED, bounds
 from ticker.candles.rollup import roll_up
 from ticker.check import Checker
 from ticker.history.candles import CandleHistory, CandleQuery
-from ticker.ingest.backfill import Backfiller, Reach, make_backfill
+from ticker.ingest.backfill import SYMBOLS_AT_ONCE, Backfiller, Reach, make_backfill
 from ticker.ingest.ingester import Ingester
 from ticker.store import keys
 from ticker.store.candle_store import TIME_MAX
@@ -333,7 +333,7 @@ async def test_the_ingester_stores_what_a_feed_knows_and_says_so(
     valkey, valkey_url, make_config, hand_feed, past_feed, tape, wait_until
 ):
     """Of all symbols, beside the live ticks, with an event for the gateways."""
-    names = [f"S{i}" for i in range(20)]
+    names = [f"S{i}" for i in range(60)]
     feed = past_feed("AAPL", *names)
     assert isinstance(feed, HistoryFeed)
     assert not isinstance(hand_feed(), HistoryFeed)
@@ -348,7 +348,7 @@ async def test_the_ingester_stores_what_a_feed_knows_and_says_so(
                 return all([await valkey.hexists(f"ticker:state:{{{name}}}", "backfilled") for name in feed.names])
 
             await wait_until(all_stored)
-            while len([e for e in events if e["event"] == "backfill"]) < 21:
+            while len([e for e in events if e["event"] == "backfill"]) < 61:
                 message = await pubsub.get_message(timeout=10)
                 assert message is not None
                 if message["type"] == "message":
@@ -357,5 +357,5 @@ async def test_the_ingester_stores_what_a_feed_knows_and_says_so(
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
     assert {e["symbol"] for e in events if e["event"] == "backfill"} == {"AAPL", *names}
-    assert max(len(symbols) for symbols in feed.asked) <= 8
+    assert max(len(symbols) for symbols in feed.asked) <= SYMBOLS_AT_ONCE
     assert await valkey.zcard("ticker:index:{S7}:1d") == 1
