@@ -151,10 +151,10 @@ def limits() -> str:
     """What each limit bounds, and what whoever meets it gets."""
     rows = (
         (
-            code(f"limits.{row.name}"),
+            code(row.setting),
             f"{row.default:,} {row.unit}",
-            code(environment(f"limits.{row.name}")),
-            row.why,
+            code(environment(row.setting)),
+            row.description,
             code(row.code),
         )
         for row in LIMITS.values()

@@ -13,6 +13,7 @@ import pytest
 from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 
+from ticker import metrics
 from ticker.errors import ConfigError
 from ticker.store.connection import connect
 from ticker.store.embedded import EmbeddedServer
@@ -89,6 +90,22 @@ async def redis_client(redis_url: str) -> AsyncIterator[Redis]:
         yield client
     finally:
         await client.aclose()
+
+
+@pytest.fixture(autouse=True)
+def _limits_are_met(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What is marked with limits meets each of them, and the metric tells."""
+    names = [str(name) for mark in request.node.iter_markers("limit") for name in mark.args]
+    before = {name: _hits(name) for name in names}
+    yield
+    for name in names:
+        assert _hits(name) > before[name], f"ticker_limit_hits_total has not counted {name}"
+
+
+def _hits(limit: str) -> float:
+    value = metrics.REGISTRY.get_sample_value("ticker_limit_hits_total", {"limit": limit})
+    assert value is not None, f"no limit is called {limit}"
+    return value
 
 
 @pytest.fixture

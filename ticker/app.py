@@ -75,6 +75,13 @@ async def running(*parts: Part) -> AsyncIterator[None]:
                 task.cancel()
 
 
+def _connect(config: Config, name: str) -> Redis:
+    limits = config.limits
+    return connect(
+        config.redis.address, name=name, connections_max=limits.store_connections, timeout_s=limits.store_timeout_s
+    )
+
+
 async def check_store(client: Redis) -> None:
     """Refuse a server that does not fit, before anything is built on it."""
     info = await check_server(client)
@@ -86,7 +93,7 @@ async def check_store(client: Redis) -> None:
 @asynccontextmanager
 async def ingesting(config: Config, feeds: Sequence[Feed]) -> AsyncIterator[Ingester]:
     """Feeds into the store, for as long as the block lasts."""
-    async with connect(config.redis.address, name="ticker-ingest") as client:
+    async with _connect(config, "ticker-ingest") as client:
         await check_store(client)
         ingester = Ingester(client, config, feeds)
         async with running(ingester.run):
@@ -113,14 +120,21 @@ def make_gateway(client: Redis, config: Config) -> Gateway:
 
     forming = Forming(hub, load)
     subscription = Subscription(client, gateway.deliver, gateway.connection_changed, PRIVATE)
-    relay = Relay(hub, streams, subscription, forming.on_trade, forming.invalidate)
+    relay = Relay(
+        hub,
+        streams,
+        subscription,
+        forming.on_trade,
+        forming.invalidate,
+        heal_most=config.limits.heal_messages,
+    )
     gateway.wire(relay, forming, subscription)
     return gateway
 
 
 def create_app(config: Config, feeds: Sequence[Feed] | None = None, *also: Part) -> Starlette:
     """The gateway as an ASGI application; with `feeds`, the ingester runs in the same process. `also` runs beside them."""
-    client = connect(config.redis.address, name="ticker-gateway", connections_max=32)
+    client = _connect(config, "ticker-gateway")
     gateway = make_gateway(client, config)
     ingester: list[Ingester] = []
 

@@ -62,7 +62,7 @@ BY_LIBRARY = frozenset({1002, 1007, 1009, 1012})
 
 GAPS = {
     "trimmed": Code("the stream has dropped these messages", "they are gone; candles still count them"),
-    "too_far": Code("more is missing than a gateway reads back at once", "read them over REST"),
+    "too_far": Code("more is missing than `limits.heal_messages`", "read them over REST"),
     "store_lost": Code("the store has never had these messages, or has lost them", "they are gone"),
 }
 """WebSocket: the `reason` of a `gap`."""

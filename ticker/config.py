@@ -31,7 +31,7 @@ from pydantic_settings import (
 
 from feeds.registry import feed_kinds
 from ticker.errors import ConfigError
-from ticker.limits import Limits
+from ticker.limits import LATENESS_S, LIMITS, OUTBOX_BYTES, OUTBOX_MS, Limits
 
 ENV_PREFIX = "TICKER_"
 KUBERNETES = re.compile(r"TICKER_(SERVICE_.*|PORT_[0-9]+_.*)")
@@ -182,7 +182,7 @@ class CandleConfig(_Section):
     """When candles close and are shown."""
 
     grace_ms: int = Field(500, ge=0, le=60_000, description="how long after its end a candle closes")
-    lateness_s: int = Field(60, ge=0, le=86_400, description="how late a tick may come; a later one is refused")
+    lateness_s: int = LATENESS_S
     publish_ms: int = Field(250, ge=10, le=60_000, description="at most one message of a forming candle in this time")
 
 
@@ -190,10 +190,8 @@ class WebSocketConfig(_Section):
     """How WebSocket clients are kept current."""
 
     heartbeat_ms: int = Field(10_000, ge=100, le=60_000, description="time between heartbeats")
-    outbox_bytes: int = Field(262_144, ge=4_096, description="bytes that may wait for one client before it is cut")
-    outbox_ms: int = Field(
-        5_000, ge=100, le=600_000, description="time that a message may wait before the client is cut"
-    )
+    outbox_bytes: int = OUTBOX_BYTES
+    outbox_ms: int = OUTBOX_MS
     flush_ms: int = Field(0, ge=0, le=1_000, description="time in which messages are collected before they are sent")
 
 
@@ -217,6 +215,21 @@ class Config(_Section):
             if names.count(name) > 1:
                 raise ValueError(f"two feeds are called {name!r}; give each its own `name`")
         return feeds
+
+    def limits_in_force(self, *, loopback: bool) -> dict[str, int | None]:
+        """The value of every limit for one caller; None where it does not hold for those of this machine."""
+
+        def value(setting: str) -> int | None:
+            section, _, key = setting.partition(".")
+            found: int = getattr(getattr(self, section), key)
+            return found
+
+        return {
+            row.name: None
+            if loopback and row.per == "address" and row.name not in self.limits.model_fields_set
+            else value(row.setting)
+            for row in LIMITS.values()
+        }
 
     def as_yaml(self, show_url: Callable[[str], str]) -> str:
         """The configuration in force as YAML; `show_url` takes the secrets out of an address."""

@@ -1,16 +1,23 @@
-"""Every limit in one table: its name in config.yaml, default, unit and the code that meeting it gives.
+"""Every limit in one table: where it is set, its default, its unit, and the code that meeting it gives.
 
-`Config.limits`, the metric `ticker_limit_hits_total`, the `welcome` message and the docs all read this table.
+The configuration, `ticker_limit_hits_total`, `welcome`, `GET /v1/limits` and the docs all read this table. What makes a
+limit: a setting, a metric that counts when it is met (`metrics.met`), and a test that meets it. Bounds of what a value may
+be at all (a price's decimals, a symbol's letters) are none, nor is retention: what ages out was kept as long as agreed.
 """
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
+Per = Literal["process", "address", "connection", "request", "feed", "symbol", "store command", "kind of event"]
+"""What is counted against a limit."""
 
-def _limit(default: int, unit: str, code: str, why: str) -> Any:
-    return Field(default, ge=1, description=why, json_schema_extra={"unit": unit, "code": code})
+
+def _limit(default: int, unit: str, per: Per, code: str, why: str, *, least: int = 1, most: int | None = None) -> Any:
+    extra: dict[str, Any] = {"unit": unit, "per": per, "code": code}
+    return Field(default, ge=least, le=most, description=why, json_schema_extra=extra)
 
 
 class Limits(BaseModel):
@@ -18,32 +25,98 @@ class Limits(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    connections: int = _limit(20_000, "WebSockets", "503", "open WebSockets of one gateway process")
-    connections_per_address: int = _limit(100, "WebSockets", "4429", "open WebSockets of one client address")
-    subscriptions: int = _limit(
-        10_000, "symbols", "too_many_symbols", "subscribed symbols of one connection, all channels"
+    connections: int = _limit(20_000, "WebSockets", "process", "503", "open WebSockets of one gateway process")
+    connections_per_address: int = _limit(
+        100, "WebSockets", "address", "4429", "open WebSockets of one client address; for loopback only where it is set"
     )
-    frame_bytes: int = _limit(65_536, "bytes", "1009", "one inbound WebSocket message")
-    messages_per_minute: int = _limit(1_200, "messages", "4429", "inbound messages of one connection")
-    bad_messages_per_minute: int = _limit(20, "messages", "4400", "refused messages of one connection")
-    first_subscribe_s: int = _limit(60, "seconds", "4408", "time in which a connection must subscribe to something")
-    page_rows: int = _limit(10_000, "rows", "bad_request", "rows of one REST answer: the largest `limit`")
-    page_rows_default: int = _limit(500, "rows", "", "rows of one REST answer where the request names no `limit`")
-    buffered_ticks: int = _limit(200_000, "ticks", "", "ticks of one feed that wait while the store is away")
-    tick_ahead_s: int = _limit(60, "seconds", "", "how far a tick's time may lie ahead of its feed's clock")
+    subscriptions: int = _limit(
+        10_000, "symbols", "connection", "too_many_symbols", "subscribed symbols of one connection, all channels"
+    )
+    frame_bytes: int = _limit(65_536, "bytes", "connection", "1009", "one inbound WebSocket message")
+    messages_per_minute: int = _limit(1_200, "messages", "connection", "4429", "inbound messages of one connection")
+    bad_messages_per_minute: int = _limit(20, "messages", "connection", "4400", "refused messages of one connection")
+    first_subscribe_s: int = _limit(
+        60, "seconds", "connection", "4408", "time in which a connection must subscribe to something"
+    )
+    heal_messages: int = _limit(
+        10_000,
+        "messages",
+        "symbol",
+        "gap",
+        "messages read back for one hole in live delivery; a larger one is announced",
+    )
+    page_rows: int = _limit(10_000, "rows", "request", "bad_request", "rows of one REST answer: the largest `limit`")
+    page_rows_default: int = _limit(
+        500, "rows", "request", "next", "rows of one REST answer where the request names no `limit`"
+    )
+    buffered_ticks: int = _limit(
+        200_000,
+        "ticks",
+        "feed",
+        "",
+        "ticks of one feed that wait while the store is away; the feed keeps what is beyond",
+    )
+    tick_ahead_s: int = _limit(
+        60, "seconds", "feed", "", "how far a tick's time may lie ahead of its feed's clock; one beyond is refused"
+    )
+    store_connections: int = _limit(
+        32, "connections", "process", "unavailable", "connections to the store; commands beyond wait for one"
+    )
+    store_timeout_s: int = _limit(
+        5, "seconds", "store command", "unavailable", "time in which the store must answer, or a connection be free"
+    )
 
 
+OUTBOX_BYTES = _limit(
+    262_144, "bytes", "connection", "4508", "bytes that may wait for one client before it is cut", least=4_096
+)
+OUTBOX_MS = _limit(
+    5_000,
+    "milliseconds",
+    "connection",
+    "4508",
+    "time that a message may wait before the client is cut",
+    least=100,
+    most=600_000,
+)
+LATENESS_S = _limit(60, "seconds", "feed", "", "how late a tick may come; a later one is refused", least=0, most=86_400)
+
+
+@dataclass(frozen=True, slots=True)
 class LimitRow:
     """One row of the table, as the docs and answers show it."""
 
-    def __init__(self, name: str, field: FieldInfo) -> None:
-        extra = field.json_schema_extra
-        assert isinstance(extra, dict)
-        self.name = name
-        self.default = int(field.default)
-        self.unit = str(extra["unit"])
-        self.code = str(extra["code"])
-        self.why = field.description or ""
+    name: str
+    setting: str
+    """Its place in config.yaml: section and key."""
+    default: int
+    unit: str
+    per: Per
+    code: str
+    """What somebody who meets it sees: an HTTP status, a close code, an error's `code`, an event or field; or nothing."""
+    description: str
 
 
-LIMITS = {name: LimitRow(name, field) for name, field in Limits.model_fields.items()}
+def _row(section: str, name: str, field: FieldInfo) -> LimitRow:
+    extra: Any = field.json_schema_extra
+    return LimitRow(
+        name,
+        f"{section}.{name}",
+        int(field.default),
+        extra["unit"],
+        extra["per"],
+        extra["code"],
+        field.description or "",
+    )
+
+
+ELSEWHERE = {
+    "outbox_bytes": ("websocket", OUTBOX_BYTES),
+    "outbox_ms": ("websocket", OUTBOX_MS),
+    "lateness_s": ("candles", LATENESS_S),
+}
+"""Limits whose setting stands in another section than `limits`, where it belongs by its subject."""
+
+LIMITS = {name: _row("limits", name, field) for name, field in Limits.model_fields.items()} | {
+    name: _row(section, name, field) for name, (section, field) in ELSEWHERE.items()
+}

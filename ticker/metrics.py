@@ -10,6 +10,8 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from ticker.limits import LIMITS
+
 disable_created_metrics()  # type: ignore[no-untyped-call]
 REGISTRY = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)
@@ -29,9 +31,17 @@ JOB_EVENTS = Counter(
 CONNECTIONS = Gauge("ticker_websocket_connections", "Open WebSockets.", registry=REGISTRY)
 MESSAGES = Counter("ticker_websocket_messages", "Messages handed to WebSocket clients.", registry=REGISTRY)
 CLOSED = Counter("ticker_websocket_closed", "WebSockets closed by the server.", ["code"], registry=REGISTRY)
-LIMIT_HITS = Counter("ticker_limit_hits", "Times a limit of config.yaml was met.", ["limit"], registry=REGISTRY)
+LIMIT_HITS = Counter("ticker_limit_hits", "Times a limit was met.", ["limit"], registry=REGISTRY)
 GAPS = Counter("ticker_live_gaps", "Holes seen in live delivery and announced.", ["kind"], registry=REGISTRY)
 STORE_CONNECTS = Counter("ticker_subscription_connects", "Connections made for live messages.", registry=REGISTRY)
+
+_MET = {name: LIMIT_HITS.labels(name) for name in LIMITS}
+"""All of them are there from the beginning, at 0: an alert needs no first time."""
+
+
+def met(limit: str) -> None:
+    """Count that a limit of the table was met."""
+    _MET[limit].inc()
 
 
 def exposition() -> bytes:

@@ -84,7 +84,7 @@ def run_gateway(config: Config, sock: socket.socket, announce: Callable[[], None
     if config.server.workers == 1:
         _run(Server(uvicorn.Config(create_app(config), **options(config)), announce), sock)
         return
-    os.environ[WORKER_CONFIG] = config.model_dump_json(by_alias=True)
+    os.environ[WORKER_CONFIG] = config.model_dump_json(by_alias=True, exclude_unset=True)
     os.environ[WORKER_PARENT] = str(os.getpid())
     worker = uvicorn.Config("ticker.serve:worker_app", factory=True, workers=config.server.workers, **options(config))
     supervisor = Multiprocess(worker, [sock])

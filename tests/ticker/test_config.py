@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from feeds.registry import BUILT_IN
 from ticker.config import ENV_PREFIX, UNITS_US, Config, load_config
 from ticker.errors import ConfigError
-from ticker.limits import LIMITS
+from ticker.limits import Limits
 from ticker.store.connection import public_address
 
 REPOSITORY = Path(__file__).parents[2]
@@ -115,7 +115,7 @@ def test_the_environment_takes_lists_and_mappings_as_json(load, monkeypatch):
         ("server: {prt: 1}", "server.prt: unknown key; allowed: host, port, workers, origins"),
         ("retention: {candles: {5m: 1d}}", "retention.candles.5m: unknown key; allowed: 1s, 1m, 1d"),
         ("retention: {candles: {m1: 1d}}", "retention.candles.m1: unknown key; allowed: 1s, 1m, 1d"),
-        ("limits: {foo: 1}", f"limits.foo: unknown key; allowed: {', '.join(LIMITS)}"),
+        ("limits: {foo: 1}", f"limits.foo: unknown key; allowed: {', '.join(Limits.model_fields)}"),
         ("1: 2", f"given.yaml: unknown key 1; allowed: {SECTIONS}"),
         ("true: {}", f"given.yaml: unknown key True; allowed: {SECTIONS}"),
         (

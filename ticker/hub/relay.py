@@ -18,8 +18,6 @@ from ticker.store.tick_stream import KINDS, MESSAGE_TYPE, STREAM, Entry, Kind, T
 log = logging.getLogger(__name__)
 
 RETRY_S = 0.2
-HEAL_MOST = 10_000
-"""Messages that are read back for one hole; a larger one is announced."""
 
 
 class Ticks(Protocol):
@@ -68,13 +66,19 @@ class Relay:
         channels: Channels,
         on_trade: Callable[[str, str, int], None],
         on_break: Callable[[str], None],
+        *,
+        heal_most: int,
     ) -> None:
-        """`on_trade(symbol, message, seq)` hears of every trade that goes out, `on_break(symbol)` of missing ones."""
+        """`on_trade(symbol, message, seq)` hears of every trade that goes out, `on_break(symbol)` of missing ones.
+
+        `heal_most` messages are read back for one hole; a larger one is announced.
+        """
         self._hub = hub
         self._ticks = ticks
         self._channels = channels
         self._on_trade = on_trade
         self._on_break = on_break
+        self._heal_most = heal_most
         self._tracks: dict[Topic, Track] = {}
         self._by_channel: dict[bytes, Track] = {}
         self._starting: dict[Topic, asyncio.Task[None]] = {}
@@ -207,12 +211,12 @@ class Relay:
             # The store has lost what was sent, and its writer has not noticed or not begun anew.
             self._reset(track, tip.epoch, tip.end.seq)
         missing = tip.end.seq - track.seq
-        entries = (
-            await self._ticks.newest(track.kind, track.symbol, min(missing, HEAL_MOST), tip.end.seq)
-            if missing > 0
-            else []
-        )
-        reason = "too_far" if missing > HEAL_MOST else "trimmed"
+        count = min(missing, self._heal_most)
+        entries = await self._ticks.newest(track.kind, track.symbol, count, tip.end.seq) if missing > 0 else []
+        reason = "trimmed"
+        if missing > count:
+            metrics.met("heal_messages")
+            reason = "too_far"
         for entry in entries:
             self._announce_hole(track, entry.seq, reason)
             if entry.seq == track.seq + 1:

@@ -237,6 +237,8 @@ class BatchWriter:
         """Count a tick that is not stored; bad ones are a feed's mistake, which somebody should hear of."""
         reason = {LateTick: "late", DuplicateTick: "duplicate"}.get(type(error), "bad")
         metrics.REFUSED_TICKS.labels(self._feed, reason).inc()
+        if reason == "late":
+            metrics.met("lateness_s")
         if reason == "bad":
             log.warning("feed %s: refused a tick of %s: %s", self._feed, getattr(tick, "symbol", "?"), error)
 

@@ -1,5 +1,6 @@
 """The time that a feed has reached, which closes candles and decides what is late."""
 
+from ticker import metrics
 from ticker.errors import BadTick, LateTick
 
 TIME_MIN, TIME_MAX = 10**14, 10**16
@@ -29,6 +30,7 @@ class FeedClock:
             raise BadTick("time", time, f"whole microseconds since 1970, from {TIME_MIN} to {TIME_MAX}")
         if time > self._running:
             if time > self._clock + self._ahead_us:
+                metrics.met("tick_ahead_s")
                 raise BadTick(
                     "time", time, f"at most {self._clock + self._ahead_us}, this far ahead of the feed's clock"
                 )

@@ -181,7 +181,7 @@ class FeedRunner:
                 self._hand_on(Batch((), now_us))
             return False
         if self._writer.buffered >= self._buffered_ticks:
-            metrics.LIMIT_HITS.labels("buffered_ticks").inc()
+            metrics.met("buffered_ticks")
             return False
         batch = self._feed.poll(until_us)
         self._hand_on(batch)

@@ -17,6 +17,7 @@ from ticker.candles.interval import STORED
 from ticker.candles.packed import unpack_open
 from ticker.errors import AppendConflict, FencedError, StoreUnavailable
 from ticker.store import keys
+from ticker.store.connection import no_answer
 
 APPEND = files("ticker.store").joinpath("append.lua").read_bytes()
 CLAIM = files("ticker.store").joinpath("claim.lua").read_bytes()
@@ -188,7 +189,7 @@ class Appender:
                 self._shas[script] = await self._client.script_load(script.decode())
             replies = await self._trip(self._shas[script], calls)
         except (RedisConnectionError, RedisTimeoutError, OSError) as error:
-            raise StoreUnavailable(f"the store does not answer: {error}") from error
+            raise no_answer(error) from error
         if any(isinstance(reply, NoScriptError) for reply in replies):
             # A server that was started anew has forgotten it; none of the calls has run.
             self._shas.pop(script, None)

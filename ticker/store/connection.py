@@ -24,11 +24,16 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from ticker import metrics
 from ticker.errors import ConfigError, StoreUnavailable
 
 NEEDED = (7, 0)
 """The oldest Redis that has all we use; every Valkey does."""
 DEFAULT_PORT = 6379
+CONNECT_TIMEOUT_S = 2.0
+"""A server on the way to which nobody answers is found out in this time, where `store_timeout_s` is not less."""
+NO_CONNECTION = "No connection available"
+"""What redis-py says where all connections stay in use."""
 _ESCAPE = "in a password, write / ? # @ : % as %2F %3F %23 %40 %3A %25"
 EXPECTED = "redis://HOST:PORT/DB, rediss://HOST:PORT/DB (TLS), unix:///PATH, or embedded"
 
@@ -77,7 +82,6 @@ def connect(
     *,
     connections_max: int = 16,
     timeout_s: float = 5.0,
-    connect_timeout_s: float = 2.0,
     name: str | None = None,
 ) -> Redis:
     """A client with its own pool, which connects at the first command; raises `ConfigError` where `url` is wrong."""
@@ -89,7 +93,7 @@ def connect(
         "timeout": timeout_s,
         # A command that blocks on the server (XREAD BLOCK) needs more than it blocks for.
         "socket_timeout": timeout_s,
-        "socket_connect_timeout": connect_timeout_s,
+        "socket_connect_timeout": min(timeout_s, CONNECT_TIMEOUT_S),
         # By default a command that timed out is sent again, and an append written twice (redis-py issue 3554).
         "retry": Retry(NoBackoff(), 0),
         # RESP3 brings maintenance notifications, for whose sake redis-py no longer looks, before it uses a connection
@@ -107,9 +111,18 @@ def answers() -> Iterator[None]:
     try:
         yield
     except (RedisConnectionError, RedisTimeoutError, InvalidResponse, OSError) as error:
-        raise StoreUnavailable(f"the store does not answer: {_one_line(error)}") from error
+        raise no_answer(error) from error
     except ResponseError as error:
         raise StoreUnavailable(f"the store refuses: {_one_line(error)}") from error
+
+
+def no_answer(error: Exception) -> StoreUnavailable:
+    """What it means that a command got no answer; counted where a limit of ours is why."""
+    if isinstance(error, RedisTimeoutError):
+        metrics.met("store_timeout_s")
+    elif str(error).startswith(NO_CONNECTION):
+        metrics.met("store_connections")
+    return StoreUnavailable(f"the store does not answer: {_one_line(error)}")
 
 
 async def check_server(client: Redis) -> ServerInfo:

@@ -23,6 +23,7 @@ from ticker.store import keys
 from ticker.store.subscription import Messages, Subscription
 from ticker.store.tick_stream import KINDS, Kind
 from ticker.web import messages
+from ticker.web.security import is_loopback
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class Gateway:
         self.symbols: Metadata = {}
         self.sent = 0
         self.connections_by_address: dict[str, int] = {}
+        self._limits = {loopback: config.limits_in_force(loopback=loopback) for loopback in (False, True)}
         self._by_feed: dict[str, list[str]] = {}
         self._catalog_wanted = asyncio.Event()
         self._pinned: Counter[Topic] = Counter()
@@ -78,6 +80,10 @@ class Gateway:
     def clock_of(self, symbol: str) -> int:
         """The feed clock of a symbol, as of the last heartbeat; 0 where none is known."""
         return self.service.clock_of(self.feed_of(symbol))
+
+    def limits(self, address: str) -> dict[str, int | None]:
+        """The limits in force for a client's address; None where one does not hold for it."""
+        return self._limits[is_loopback(address)]
 
     async def run(self) -> None:
         """Carry ticks until cancelled."""

@@ -26,6 +26,8 @@ class Outbox:
         self.queued_bytes = 0
         self.sent = 0
         self.overflow = asyncio.Event()
+        self.exceeded = ""
+        """The limit that was met, once there is an overflow."""
 
     @property
     def waiting(self) -> int:
@@ -47,7 +49,8 @@ class Outbox:
         if not self.waiting:
             self._moved_s = now_s
         self.queued_bytes += counted
-        if self._too_much(now_s):
+        if exceeded := self._too_much(now_s):
+            self.exceeded = exceeded
             # Nothing of what waits will be sent any more, so it need not be kept.
             self._messages.clear()
             self.overflow.set()
@@ -55,10 +58,12 @@ class Outbox:
         self._messages.append((message, counted))
         self._some.set()
 
-    def _too_much(self, now_s: float) -> bool:
+    def _too_much(self, now_s: float) -> str | None:
         # While messages are taken and not done, the writer stands still: the client does not read.
         most = self._bytes_most if self._taken else BURST_MOST * self._bytes_most
-        return self.queued_bytes > most or now_s - self._moved_s > self._wait_most_s
+        if self.queued_bytes > most:
+            return "outbox_bytes"
+        return "outbox_ms" if now_s - self._moved_s > self._wait_most_s else None
 
     async def wait(self) -> None:
         """Until something waits to be sent."""

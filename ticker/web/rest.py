@@ -6,16 +6,18 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ticker import codec
+from ticker import codec, metrics
 from ticker.candles.candle import Candle
 from ticker.history import cursor as cursors
 from ticker.history.candles import CandleQuery, Position
 from ticker.history.snapshots import Snapshot
 from ticker.history.ticks import TickQuery
+from ticker.limits import LIMITS
 from ticker.store.tick_stream import Kind
 from ticker.web import messages
 from ticker.web.gateway import Gateway
-from ticker.web.params import Params, check_accept, check_symbol
+from ticker.web.params import DIGITS, Params, check_accept, check_symbol
+from ticker.web.security import address_of
 
 PAGE = ("start", "end", "limit", "cursor", "order", "format")
 ORDER = ("asc", "desc")
@@ -46,6 +48,7 @@ class Rest:
             cursor=params.text("cursor"),
         )
         page = await self._gateway.history.candles.page(query, self._gateway.feed_of(symbol))
+        self._note_cut(params, page.next)
         rows = [codec.candle_row(candle, final=final) for candle, final in page.candles]
         body = {"symbol": symbol, "interval": query.interval.name, "candles": rows}
         return _json(body | {"next": page.next, "position": _position(page.position)})
@@ -60,6 +63,7 @@ class Rest:
             descending = params.choice("order", ORDER, "asc") == "desc"
             query = TickQuery(kind, symbol, start, end, self._limit(params), descending, params.text("cursor"))
             page = await self._gateway.history.ticks.page(query)
+            self._note_cut(params, page.next)
             rows = [_tick_row(entry.fields) for entry in page.entries]
             return _json({"symbol": symbol, kind: rows, "next": page.next, "position": _position(page.position)})
 
@@ -94,12 +98,30 @@ class Rest:
         ]
         more = len(found) > limit
         place = cursors.write(f"symbols {wanted}", [found[limit - 1]["symbol"]]) if more else None
+        self._note_cut(params, place)
         return _json({"symbols": found[:limit], "next": place})
 
     async def symbol(self, request: Request) -> Response:
         """GET /v1/symbols/{symbol}"""
         self._params(request, "format")
         return _json(self._gateway.metadata(self._symbol(request)))
+
+    async def limits(self, request: Request) -> Response:
+        """GET /v1/limits: the table, with the values in force for whoever asks; null where one does not hold for him."""
+        self._params(request, "format")
+        values = self._gateway.limits(address_of(request))
+        rows = {
+            row.name: {
+                "value": values[row.name],
+                "unit": row.unit,
+                "per": row.per,
+                "code": row.code or None,
+                "setting": row.setting,
+                "description": row.description,
+            }
+            for row in LIMITS.values()
+        }
+        return _json({"limits": rows})
 
     def _params(self, request: Request, *known: str) -> Params:
         params = Params(request.query_params.multi_items(), known)
@@ -113,7 +135,21 @@ class Rest:
 
     def _limit(self, params: Params) -> int:
         limits = self._gateway.config.limits
+        if asks_for_more(params.text("limit"), limits.page_rows):
+            metrics.met("page_rows")
         return params.limit(min(limits.page_rows_default, limits.page_rows), limits.page_rows)
+
+    def _note_cut(self, params: Params, place: str | None) -> None:
+        """Count a page that ends where it does because nobody said otherwise."""
+        if place is not None and params.text("limit") is None:
+            metrics.met("page_rows_default")
+
+
+def asks_for_more(limit: str | None, most: int) -> bool:
+    """Whether a `limit` is a number, and larger than allowed."""
+    if limit is None or not DIGITS.fullmatch(limit) or limit.startswith("-"):
+        return False
+    return len(limit) > 9 or int(limit) > most
 
 
 def _json(body: dict[str, Any]) -> Response:

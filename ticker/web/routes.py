@@ -16,7 +16,7 @@ from ticker.web.messages import RequestError
 from ticker.web.ops import Ops
 from ticker.web.problems import problem
 from ticker.web.rest import Rest
-from ticker.web.security import Origins
+from ticker.web.security import Origins, address_of
 from ticker.web.stream import Connection
 
 PAGE = Path(__file__).parent / "page"
@@ -33,6 +33,7 @@ def routes(gateway: Gateway, rest: Rest, ops: Ops) -> list[BaseRoute]:
         Route("/v1/snapshots/{symbol}", rest.snapshot),
         Route("/v1/symbols", rest.symbols),
         Route("/v1/symbols/{symbol}", rest.symbol),
+        Route("/v1/limits", rest.limits),
         Route("/healthz", ops.healthz),
         Route("/readyz", ops.readyz),
         Route("/metrics", ops.metrics),
@@ -63,7 +64,7 @@ class StreamEndpoint:
             await socket.send_denial_response(problem(403, "forbidden_origin", text))
             return
         if len(self._gateway.hub) >= limits.connections:
-            metrics.LIMIT_HITS.labels("connections").inc()
+            metrics.met("connections")
             text = f"{limits.connections} WebSockets are open, which is all that are allowed; come back later"
             await socket.send_denial_response(problem(503, "unavailable", text))
             return
@@ -71,10 +72,11 @@ class StreamEndpoint:
 
     async def _admit(self, socket: WebSocket, query: QueryParams) -> None:
         """Count the connection against its address while it lasts."""
-        address = socket.client.host if socket.client else ""
-        counts, limit = self._gateway.connections_by_address, self._gateway.config.limits.connections_per_address
-        if counts.get(address, 0) >= limit and not _loopback(address):
-            metrics.LIMIT_HITS.labels("connections_per_address").inc()
+        address = address_of(socket)
+        counts = self._gateway.connections_by_address
+        limit = self._gateway.limits(address)["connections_per_address"]
+        if limit is not None and counts.get(address, 0) >= limit:
+            metrics.met("connections_per_address")
             await socket.accept()
             await socket.close(4429, f"{limit} connections from one address are open")
             return
@@ -90,7 +92,3 @@ class StreamEndpoint:
             counts[address] -= 1
             if not counts[address]:
                 del counts[address]
-
-
-def _loopback(address: str) -> bool:
-    return address.startswith("127.") or address in ("::1", "::ffff:127.0.0.1", "")

@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Sequence
+from ipaddress import ip_address
 
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOCAL_ORIGIN = r"https?://(localhost|127\.0\.0\.1)(:[0-9]+)?"
@@ -20,6 +22,23 @@ HEADERS = [
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-opener-policy", b"same-origin"),
 ]
+
+
+def address_of(connection: HTTPConnection) -> str:
+    """The client's address; empty where it comes through a Unix socket."""
+    return connection.client.host if connection.client else ""
+
+
+def is_loopback(address: str) -> bool:
+    """Whether a client is a program of this machine: 127.0.0.0/8, ::1, a Unix socket."""
+    if not address:
+        return True
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return False
+    mapped = getattr(found, "ipv4_mapped", None)
+    return (mapped or found).is_loopback
 
 
 class Origins:

@@ -18,6 +18,7 @@ from ticker.web import messages
 from ticker.web.gateway import Gateway, now_us
 from ticker.web.messages import Request, RequestError
 from ticker.web.outbox import Outbox
+from ticker.web.security import address_of
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ class Connection:
         await self._end([result for task, result in zip(tasks, results, strict=True) if task in done])
 
     def _greet(self) -> None:
-        limits = self._limits.model_dump()
+        limits = self._gateway.limits(address_of(self._socket))
         beat = self._gateway.config.websocket.heartbeat_ms
         self.offer(
             messages.message(
@@ -149,7 +150,7 @@ class Connection:
             if event["type"] == "websocket.disconnect":
                 return
             if self._inbound.full():
-                metrics.LIMIT_HITS.labels("messages_per_minute").inc()
+                metrics.met("messages_per_minute")
                 raise Closed(4429, f"more than {self._limits.messages_per_minute} messages in a minute")
             text = event.get("text")
             if text is None:
@@ -185,19 +186,19 @@ class Connection:
             async with asyncio.timeout(seconds):
                 await self._subscribed.wait()
         except TimeoutError:
-            metrics.LIMIT_HITS.labels("first_subscribe_s").inc()
+            metrics.met("first_subscribe_s")
             raise Closed(4408, f"nothing subscribed within {seconds} s") from None
         await asyncio.get_running_loop().create_future()
 
     async def _await_overflow(self) -> None:
         await self._outbox.overflow.wait()
-        metrics.LIMIT_HITS.labels("outbox_bytes").inc()
+        metrics.met(self._outbox.exceeded)
         raise Closed(4508, "slow consumer: messages wait for you; come back and resume")
 
     def _refuse(self, error: BadRequest, request_id: messages.Id) -> None:
         self.offer(messages.error(error, request_id))
         if error.code != "unavailable" and self._bad.full():
-            metrics.LIMIT_HITS.labels("bad_messages_per_minute").inc()
+            metrics.met("bad_messages_per_minute")
             raise Closed(4400, f"more than {self._limits.bad_messages_per_minute} bad messages in a minute")
 
     async def _serve(self, request: Request) -> None:
@@ -219,7 +220,7 @@ class Connection:
             [s for s in (*named, ALL) if s in request.symbols and everything._replace(symbol=s) not in self._topics]
         )
         if len(self._topics) + fresh > self._limits.subscriptions:
-            metrics.LIMIT_HITS.labels("subscriptions").inc()
+            metrics.met("subscriptions")
             found = f"{len(self._topics)} subscribed and {fresh} more"
             raise RequestError(request.id, f"{found}; allowed: {self._limits.subscriptions}", "too_many_symbols")
         wanted: list[str] = []

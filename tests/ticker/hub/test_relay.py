@@ -5,7 +5,6 @@ import pytest
 
 from ticker import codec
 from ticker.errors import StoreUnavailable
-from ticker.hub import relay as module
 from ticker.hub.hub import Hub, Topic
 from ticker.hub.relay import Relay
 
@@ -84,7 +83,12 @@ class Scene:
         self.hub, self.channels, self.ticks = Hub(), Channels(), Slow(writer.streams)
         self.traded, self.broken = [], []
         self.relay = Relay(
-            self.hub, self.ticks, self.channels, lambda s, m, seq: self.traded.append(seq), self.broken.append
+            self.hub,
+            self.ticks,
+            self.channels,
+            lambda s, m, seq: self.traded.append(seq),
+            self.broken.append,
+            heal_most=10_000,
         )
         self.box = Box()
         self.hub.join(AAPL, self.box)
@@ -185,9 +189,10 @@ async def test_a_stream_that_was_trimmed_to_nothing_is_a_gap_too(scene, writer, 
     assert scene.box.said()[1:] == [6]
 
 
-async def test_a_hole_that_is_too_large_is_announced(scene, writer, tape, wait_until, monkeypatch):
+@pytest.mark.limit("heal_messages")
+async def test_a_hole_that_is_too_large_is_announced(scene, writer, tape, wait_until):
     """The newest part is sent all the same."""
-    monkeypatch.setattr(module, "HEAL_MOST", 4)
+    scene.relay._heal_most = 4
     await writer.write(tape.trade())
     await scene.relay.track("trades", ["AAPL"])
     await writer.write(*tape.trades(9))

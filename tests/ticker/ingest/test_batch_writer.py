@@ -142,6 +142,7 @@ async def test_ticks_that_wait_for_the_store_are_stored_once(own_server, new_wri
         assert (await candles_of(writer))["1d"][1][0].trades == 29
 
 
+@pytest.mark.limit("lateness_s")
 async def test_a_tick_that_comes_too_late_is_refused_and_counted(writer, tape):
     """One exactly as late as allowed still counts; so do those around it."""
     before = refused("late")

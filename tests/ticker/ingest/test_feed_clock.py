@@ -52,6 +52,7 @@ def test_a_late_or_bad_tick_does_not_move_the_clock(clock):
     assert clock.end(0) == NOW - 10 * LATENESS
 
 
+@pytest.mark.limit("tick_ahead_s")
 def test_how_far_ahead_a_tick_may_be_is_counted_from_the_clock_of_the_batch(clock):
     """Not from tick to tick: a feed cannot run away step by step."""
     clock.admit(NOW + AHEAD)

@@ -104,6 +104,7 @@ async def test_a_runner_that_was_replaced_stops_with_one_clear_reason(valkey, fe
     await runner.close()
 
 
+@pytest.mark.limit("buffered_ticks")
 async def test_while_the_store_is_away_ticks_are_taken_up_to_the_limit(tmp_path, free_port, feed, new_runner, tape):
     """A live source does not send them again; what is beyond the limit stays with the feed."""
     with EmbeddedServer(tmp_path / "data", free_port()) as server:

@@ -357,7 +357,7 @@ class TestCheckServer:
 
     async def test_tls_to_a_plain_server_is_told(self, redis_url: str) -> None:
         """The line still names the address as given."""
-        line = await refusal(redis_url.replace("redis://", "rediss://"), connect_timeout_s=0.3)
+        line = await refusal(redis_url.replace("redis://", "rediss://"), timeout_s=0.3)
         assert line.startswith(redis_url.replace("redis://", "rediss://"))
 
 
@@ -390,3 +390,26 @@ class TestAnswers:
 
 def _with_login(url: str, user: str) -> str:
     return url.replace("redis://", f"redis://{user}:{SECRET}@")
+
+
+@pytest.mark.limit("store_timeout_s")
+async def test_a_store_that_takes_too_long_is_a_limit_that_was_met(valkey_url):
+    """Whatever it may be busy with: the command is given up."""
+    async with connect(valkey_url, timeout_s=0.05) as client:
+        with pytest.raises(StoreUnavailable, match="the store does not answer: Timeout"), answers():
+            await client.blpop(["nothing"], timeout=5)
+
+
+@pytest.mark.limit("store_connections")
+async def test_a_command_waits_for_a_free_connection_but_not_for_ever(valkey_url, wait_until):
+    """And once one is free, commands are answered again."""
+    async with connect(valkey_url, connections_max=1, timeout_s=0.5) as client, connect(valkey_url) as other:
+        busy = asyncio.create_task(client.blpop(["nothing"], timeout=0))
+        await wait_until(lambda: len(client.connection_pool._in_use_connections) == 1)
+        client.connection_pool.timeout = 0.05
+        with pytest.raises(StoreUnavailable, match="No connection available"), answers():
+            await client.ping()
+        await other.rpush("nothing", "something")
+        assert await busy
+        with answers():
+            assert await client.ping()

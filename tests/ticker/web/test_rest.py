@@ -3,6 +3,7 @@ import json
 import pytest
 
 from ticker.candles.interval import INTERVALS
+from ticker.limits import LIMITS
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -265,12 +266,51 @@ async def test_answers_may_not_be_used_without_asking(service):
     assert (await service.get("/v1/candles/AAPL")).headers["cache-control"] == "no-cache"
 
 
+@pytest.mark.limit("page_rows")
 async def test_the_largest_page_is_as_configured(start_service, valkey_url):
     """And smaller than the default where that is wanted."""
     service = await start_service(valkey_url, limits={"page_rows": 3})
     assert (await service.get("/v1/trades/AAPL?limit=4")).status_code == 400
     assert (await service.get("/v1/trades/AAPL?limit=3")).status_code == 200
     assert (await service.get("/v1/trades/AAPL")).status_code == 200
+
+
+@pytest.mark.limit("page_rows_default")
+async def test_a_page_without_a_limit_is_as_long_as_configured(start_service, valkey_url):
+    """`next` leads on."""
+    service = await start_service(valkey_url, symbols=["A", "B", "C"], limits={"page_rows_default": 2})
+    body = await service.json("/v1/symbols")
+    assert [row["symbol"] for row in body["symbols"]] == ["A", "B"]
+    body = await service.json("/v1/symbols", cursor=body["next"])
+    assert ([row["symbol"] for row in body["symbols"]], body["next"]) == (["C"], None)
+
+
+async def test_limits_are_those_in_force_for_whoever_asks(start_service, valkey_url):
+    """Every row of the table: name, value, unit and what one sees; by address none for this machine; as in `welcome`."""
+    service = await start_service(valkey_url, limits={"page_rows": 7}, websocket={"outbox_ms": 4_000})
+    found = (await service.json("/v1/limits"))["limits"]
+    assert list(found) == list(LIMITS)
+    assert found["page_rows"] == {
+        "value": 7,
+        "unit": "rows",
+        "per": "request",
+        "code": "bad_request",
+        "setting": "limits.page_rows",
+        "description": LIMITS["page_rows"].description,
+    }
+    assert (found["outbox_ms"]["value"], found["outbox_ms"]["setting"]) == (4_000, "websocket.outbox_ms")
+    assert found["connections_per_address"]["value"] is None
+    assert found["tick_ahead_s"]["code"] is None
+    client = await service.connect()
+    assert client.welcome["limits"] == {name: row["value"] for name, row in found.items()}
+
+
+async def test_a_limit_by_address_that_is_set_is_in_force_for_loopback(start_service, valkey_url):
+    """Even where it is set to its default."""
+    default = LIMITS["connections_per_address"].default
+    service = await start_service(valkey_url, limits={"connections_per_address": default})
+    found = (await service.json("/v1/limits"))["limits"]
+    assert found["connections_per_address"]["value"] == default
 
 
 async def test_without_the_store_the_answer_is_503(start_service, tmp_path, free_port, check_problem):

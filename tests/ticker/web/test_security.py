@@ -2,6 +2,8 @@ import re
 
 import pytest
 
+from ticker.web.security import is_loopback
+
 PATHS = ["/", "/page/page.js", "/page/page.css", "/v1/symbols", "/v1/candles/ZZZZ", "/nothing", "/healthz", "/metrics"]
 
 
@@ -63,3 +65,17 @@ async def test_listed_origins_take_the_place_of_localhost(start_service, valkey_
     assert answer.headers["access-control-allow-origin"] == "https://desk.example"
     answer = await service.get("/v1/symbols", headers={"Origin": "http://localhost:3000"})
     assert "access-control-allow-origin" not in answer.headers
+
+
+@pytest.mark.parametrize("address", ["", "127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1"])
+def test_programs_of_this_machine_are_known_by_their_address(address):
+    """Or by having none, where they come through a Unix socket."""
+    assert is_loopback(address)
+
+
+@pytest.mark.parametrize(
+    "address", ["10.0.0.1", "192.0.2.7", "::ffff:192.0.2.7", "2001:db8::1", "127.example", "testclient"]
+)
+def test_nobody_else_is_of_this_machine(address):
+    """Whatever the address looks like."""
+    assert not is_loopback(address)

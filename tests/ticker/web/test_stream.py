@@ -7,10 +7,11 @@ from itertools import pairwise
 from time import monotonic
 
 import pytest
-from websockets.exceptions import InvalidStatus
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from ticker.candles.interval import INTERVALS
-from ticker.limits import LIMITS
+from ticker.limits import LIMITS, Limits
 from ticker.store.embedded import EmbeddedServer
 
 SECOND = 1_000_000
@@ -40,7 +41,8 @@ async def test_a_connection_is_welcomed(service):
     assert welcome["version"] == 1
     assert welcome["connection"].startswith("c-")
     assert welcome["heartbeat_ms"] == 10_000
-    assert welcome["limits"] == {name: row.default for name, row in LIMITS.items()}
+    own = {"connections_per_address": None}
+    assert welcome["limits"] == {name: row.default for name, row in LIMITS.items()} | own
     assert isinstance(welcome["time"], int)
     assert (await service.connect()).welcome["connection"] != welcome["connection"]
 
@@ -489,6 +491,7 @@ async def test_an_error_carries_the_id_of_its_request(service):
     }
 
 
+@pytest.mark.limit("subscriptions")
 async def test_too_many_symbols_are_refused_as_a_whole(start_service, valkey_url):
     """The limit counts what is subscribed on all channels."""
     service = await start_service(valkey_url, symbols=["A", "B", "C"], limits={"subscriptions": 3})
@@ -520,6 +523,7 @@ async def test_bad_utf8_closes_with_1007(service):
     assert (await client.closing())[0] == 1007
 
 
+@pytest.mark.limit("frame_bytes")
 async def test_a_huge_message_closes_with_1009(service):
     """Also one in many frames; one of exactly the limit is read."""
     limit = LIMITS["frame_bytes"].default
@@ -533,6 +537,7 @@ async def test_a_huge_message_closes_with_1009(service):
     assert (await client.closing())[0] == 1009
 
 
+@pytest.mark.limit("bad_messages_per_minute")
 async def test_more_than_twenty_bad_messages_close_with_4400(service):
     """Twenty are answered; the reason text says why the next one ends it."""
     client = await service.connect()
@@ -545,6 +550,7 @@ async def test_more_than_twenty_bad_messages_close_with_4400(service):
     assert "20" in reason
 
 
+@pytest.mark.limit("first_subscribe_s")
 async def test_who_subscribes_to_nothing_is_closed_with_4408(start_service, valkey_url):
     """Unknown symbols are nothing; who has subscribed once may stay."""
     service = await start_service(valkey_url, limits={"first_subscribe_s": 1})
@@ -556,6 +562,7 @@ async def test_who_subscribes_to_nothing_is_closed_with_4408(start_service, valk
     assert (await other.ask(op="ping"))["type"] == "pong"
 
 
+@pytest.mark.limit("messages_per_minute")
 async def test_too_many_messages_close_with_4429(start_service, valkey_url):
     """Good ones too."""
     service = await start_service(valkey_url, limits={"messages_per_minute": 5})
@@ -568,11 +575,28 @@ async def test_too_many_messages_close_with_4429(start_service, valkey_url):
 
 async def test_connections_of_one_address_are_not_counted_on_loopback(start_service, valkey_url):
     """Everybody behind a proxy on this machine comes from it."""
-    service = await start_service(valkey_url, limits={"connections_per_address": 1})
+    by_default = Limits.model_construct(_fields_set=set(), connections_per_address=1)
+    service = await start_service(valkey_url, limits=by_default)
     for _ in range(3):
-        assert (await service.connect()).welcome["type"] == "welcome"
+        assert (await service.connect()).welcome["limits"]["connections_per_address"] is None
 
 
+@pytest.mark.limit("connections_per_address")
+async def test_where_the_limit_of_one_address_is_set_it_holds_for_loopback_too(start_service, valkey_url):
+    """One too many is let in only to be told with 4429; once somebody has left there is room again."""
+    service = await start_service(valkey_url, limits={"connections_per_address": 1})
+    first = await service.connect()
+    assert first.welcome["limits"]["connections_per_address"] == 1
+    async with connect(f"ws://127.0.0.1:{service.port}/v1/stream", proxy=None) as second:
+        with pytest.raises(ConnectionClosed) as closed:
+            await second.recv()
+    assert closed.value.rcvd.code == 4429
+    await first.socket.close()
+    await service.wait_until(lambda: connections(service, 0))
+    assert (await service.connect()).welcome["type"] == "welcome"
+
+
+@pytest.mark.limit("connections")
 async def test_at_the_cap_the_answer_is_503_before_the_upgrade(start_service, valkey_url):
     """And once somebody has left, the next one is let in."""
     service = await start_service(valkey_url, limits={"connections": 2})
@@ -620,9 +644,21 @@ async def test_listed_origins_take_the_place_of_localhost(start_service, valkey_
         await service.connect(origin="http://localhost:3000")
 
 
-async def test_a_client_that_never_reads_is_cut_and_nobody_else_notices(start_service, valkey_url, tape):
+@pytest.mark.parametrize(
+    ("limit", "settings"),
+    [
+        pytest.param("outbox_bytes", {"outbox_bytes": 65_536}, marks=pytest.mark.limit("outbox_bytes")),
+        pytest.param(
+            "outbox_ms", {"outbox_bytes": 100_000_000, "outbox_ms": 1_000}, marks=pytest.mark.limit("outbox_ms")
+        ),
+    ],
+)
+async def test_a_client_that_never_reads_is_cut_and_nobody_else_notices(
+    start_service, valkey_url, tape, limit, settings
+):
     """It is gone within five seconds of the limit, with 4508 counted, while the other gets every number."""
-    service = await start_service(valkey_url, websocket={"outbox_bytes": 65_536})
+    service = await start_service(valkey_url, websocket=settings)
+    met = f'ticker_limit_hits_total{{limit="{limit}"}}'
     good = await service.connect()
     await good.subscribe("trades", "AAPL")
     mute = socket.socket()
@@ -637,10 +673,10 @@ async def test_a_client_that_never_reads_is_cut_and_nobody_else_notices(start_se
             b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
         )
         await service.wait_until(lambda: connections(service, 2))
-        cut = await gauge(service, 'ticker_limit_hits_total{limit="outbox_bytes"}')
+        cut = await gauge(service, met)
         given = 0
         async with asyncio.timeout(30):
-            while await gauge(service, 'ticker_limit_hits_total{limit="outbox_bytes"}') == cut:
+            while await gauge(service, met) == cut:
                 service.feed.give(*tape.trades(400, step=100))
                 given += 400
                 messages = await good.collect(is_trade(given))
