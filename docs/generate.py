@@ -162,22 +162,10 @@ def limits() -> str:
     return table(("limit", "default", "environment", "bounds", "who meets it gets"), rows)
 
 
-def metric_rows(registry: Any = metrics.REGISTRY) -> list[tuple[str, str, str, str]]:
-    """Name as it is scraped, type, labels and meaning of every metric."""
-    rows = []
-    for collector in registry._collector_to_names:  # noqa: SLF001 - the registry has no other list of labels
-        for family in collector.collect():
-            name = f"{family.name}_total" if family.type == "counter" else family.name
-            rows.append((name, family.type, " ".join(getattr(collector, "_labelnames", ())), family.documentation))
-    return sorted(rows)
-
-
-def metric_table() -> str:
+def metric_table(rows: Iterable[metrics.MetricRow] = metrics.DOCUMENTED) -> str:
     """Every metric."""
-    rows = (
-        (code(name), kind, ", ".join(map(code, labels.split())), about) for name, kind, labels, about in metric_rows()
-    )
-    return table(("metric", "type", "labels", "what"), rows)
+    cells = ((code(m.name), m.type, ", ".join(map(code, m.labels)), m.unit, m.description) for m in rows)
+    return table(("metric", "type", "labels", "unit", "what"), cells)
 
 
 def commands(group: click.Group = cli) -> str:

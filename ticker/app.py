@@ -32,7 +32,8 @@ from ticker.store.connection import answers, check_server, connect
 from ticker.store.subscription import Subscription
 from ticker.store.tick_stream import TickReader
 from ticker.web.gateway import PRIVATE, Gateway, History
-from ticker.web.ops import Ops
+from ticker.web.measure import Measured
+from ticker.web.ops import Ops, Ping
 from ticker.web.problems import HANDLERS
 from ticker.web.rest import Rest
 from ticker.web.routes import routes
@@ -100,6 +101,13 @@ async def ingesting(config: Config, feeds: Sequence[Feed]) -> AsyncIterator[Inge
             yield ingester
 
 
+@asynccontextmanager
+async def ingesting_apart(config: Config, feeds: Sequence[Feed]) -> AsyncIterator[tuple[Ingester, Starlette]]:
+    """The same in a process of its own, with what answers there."""
+    async with ingesting(config, feeds) as ingester, _connect(config, "ticker-ingest-ops") as client:
+        yield ingester, create_ingest_app(client, ingester)
+
+
 def make_gateway(client: Redis, config: Config) -> Gateway:
     """The parts of the live and the historical side, put together."""
     zone, candles = config.market.zone, config.candles
@@ -132,6 +140,23 @@ def make_gateway(client: Redis, config: Config) -> Gateway:
     return gateway
 
 
+def create_ingest_app(client: Redis, ingester: Ingester) -> Starlette:
+    """What an ingester without a gateway answers: whether it is well, and what it counts."""
+    routes = Ops(None, _ping(client), ingester.status).routes()
+    return Starlette(
+        routes=routes, exception_handlers=HANDLERS, middleware=[Middleware(Measured), Middleware(SecurityHeaders)]
+    )
+
+
+def _ping(client: Redis) -> Ping:
+    async def ping() -> bool:
+        with suppress(StoreUnavailable), answers("ping"):
+            return bool(await client.ping())
+        return False
+
+    return ping
+
+
 def create_app(config: Config, feeds: Sequence[Feed] | None = None, *also: Part) -> Starlette:
     """The gateway as an ASGI application; with `feeds`, the ingester runs in the same process. `also` runs beside them."""
     client = _connect(config, "ticker-gateway")
@@ -148,15 +173,10 @@ def create_app(config: Config, feeds: Sequence[Feed] | None = None, *also: Part)
             await stack.enter_async_context(running(gateway.run, *also))
             yield
 
-    async def ping() -> bool:
-        with suppress(StoreUnavailable), answers():
-            return bool(await client.ping())
-        return False
-
-    ops = Ops(gateway, ping, lambda: ingester[0].status() if ingester else None)
+    ops = Ops(gateway, _ping(client), lambda: ingester[0].status() if ingester else None)
     return Starlette(
         routes=routes(gateway, Rest(gateway), ops),
         lifespan=lifespan,
         exception_handlers=HANDLERS,
-        middleware=[Middleware(SecurityHeaders), Origins(config.server.origins).cors()],
+        middleware=[Middleware(Measured), Middleware(SecurityHeaders), Origins(config.server.origins).cors()],
     )

@@ -20,11 +20,11 @@ async def follow(client: Redis, kind: Kind, symbols: Sequence[str], start: str) 
     if start == "$":
         # From here on by id, so that nothing falls between two reads.
         for key in symbol_of:
-            with answers():
+            with answers("ticks"):
                 last: Any = await client.xrevrange(key, count=1)
             places[key] = last[0][0] if last else "0-0"
     while True:
-        with answers():
+        with answers("ticks"):
             found: Any = await client.xread(dict(places), count=COUNT, block=BLOCK_MS)  # type: ignore[arg-type]
         for key, entries in found or []:
             for entry_id, fields in entries:

@@ -186,7 +186,7 @@ class CandleHistory:
 
     async def _clock(self, feed: str) -> int:
         """The feed's clock: read before the candles, so that all it has closed is in them."""
-        with answers():
+        with answers("candles"):
             return int(await self._client.hget(keys.CLOCKS, feed) or 0)
 
     def _ceiling(self, interval: Interval, time: int) -> int:

@@ -42,7 +42,7 @@ class SnapshotReader:
         """A snapshot of each."""
         parts: list[Callable[[Any], Any]] = []
         replies: list[Any] = []
-        with answers():
+        with answers("snapshots"):
             for first in range(0, len(symbols), SYMBOLS_PER_READ):
                 async with self._client.pipeline(transaction=True) as pipe:
                     for symbol in symbols[first : first + SYMBOLS_PER_READ]:

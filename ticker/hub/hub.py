@@ -1,5 +1,6 @@
 """Who gets which message: topics, their members, and the handing out."""
 
+from collections import Counter
 from typing import NamedTuple, Protocol
 
 ALL = "*"
@@ -27,6 +28,14 @@ class Subscriber(Protocol):
 
     def heartbeat(self, time_us: int) -> None:
         """A sign of life is due."""
+
+    @property
+    def state(self) -> str:
+        """`new` (nothing subscribed), `current` (nothing waits) or `behind` (messages wait), for the metrics."""
+
+    @property
+    def queued_bytes(self) -> int:
+        """What waits, likewise."""
 
 
 class Hub:
@@ -99,6 +108,17 @@ class Hub:
         """A sign of life to everyone."""
         for subscriber in tuple(self._everyone):
             subscriber.heartbeat(time_us)
+
+    def everyone(self) -> tuple[Subscriber, ...]:
+        """All who are here."""
+        return tuple(self._everyone)
+
+    def subscriptions(self) -> Counter[str]:
+        """How many there are on each channel: one for each topic and member."""
+        found: Counter[str] = Counter()
+        for topic, members in self._members.items():
+            found[topic.channel] += len(members)
+        return found
 
     def __len__(self) -> int:
         return len(self._everyone)

@@ -11,6 +11,7 @@ INGEST_SILENCE_S = 1.2
 STORE_SILENCE_S = 0.4
 
 Reason = str
+REASONS: tuple[Reason, ...] = ("store", "ingest", "feed")
 
 
 class Service:
@@ -51,6 +52,11 @@ class Service:
     def standing(self, time_us: int) -> list[str]:
         """What somebody who has just come must be told."""
         return [self._message("stale", reason, time_us) for reason in self._stale]
+
+    @property
+    def stale(self) -> tuple[Reason, ...]:
+        """What is wrong."""
+        return tuple(self._stale)
 
     @property
     def live(self) -> bool:

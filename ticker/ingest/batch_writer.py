@@ -56,6 +56,7 @@ class BatchWriter:
         self.buffered = 0
         """Ticks in the batches that are not stored."""
         self._feed = feed
+        self._meter = metrics.FeedMeter(feed)
         self._rules = rules
         self._parts = parts
         self._listings: Sequence[Listing] = ()
@@ -243,9 +244,8 @@ class BatchWriter:
             log.warning("feed %s: refused a tick of %s: %s", self._feed, getattr(tick, "symbol", "?"), error)
 
     def _count(self, append: Append) -> None:
-        metrics.APPENDS.labels(self._feed).inc()
-        for run in append.runs:
-            metrics.TICKS.labels(self._feed, "quotes" if run.quotes else "trades").inc(run.count)
+        quotes = sum(run.count for run in append.runs if run.quotes)
+        self._meter.appended(sum(run.count for run in append.runs) - quotes, quotes)
 
     def _count_buffered(self, change: int) -> None:
         self.buffered += change

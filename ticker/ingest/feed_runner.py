@@ -3,9 +3,9 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from time import monotonic
+from time import monotonic, perf_counter
 
-from feeds.feed import Batch, Feed, FeedError, HistoryFeed
+from feeds.feed import CLOCK_END, Batch, Feed, FeedError, HistoryFeed
 from feeds.tick import Listing
 from feeds.trading_hours import ALWAYS
 from ticker import metrics
@@ -57,6 +57,7 @@ class FeedRunner:
         """What it raised, until it is started again."""
         self._store_away: str | None = None
         """Why the store does not answer."""
+        self._meter = metrics.FeedMeter(name)
 
     @property
     def state(self) -> FeedState:
@@ -72,6 +73,10 @@ class FeedRunner:
     def clock(self) -> int:
         """The feed clock up to which everything is stored, in microseconds; 0 before the first batch."""
         return self._writer.clock
+
+    def note_health(self) -> None:
+        """Tell the metrics how the feed is."""
+        self._meter.health(self.state, self.clock if self.clock < CLOCK_END else None)
 
     def listings(self) -> list[Listing]:
         """The symbols of this feed."""
@@ -126,12 +131,12 @@ class FeedRunner:
         try:
             if not self._started:
                 # What is buffered from before must be stored first: the feed goes on behind it.
-                await self._writer.drain()
+                await self._store()
                 await self._start()
             turn_ends_s = monotonic() + TURN_S
             while self._poll_feed() and monotonic() < turn_ends_s:
-                await self._writer.drain()
-            await self._writer.drain()
+                await self._store()
+            await self._store()
         except StoreUnavailable as error:
             self._note_store_away(error)
         except FencedError as error:
@@ -183,11 +188,20 @@ class FeedRunner:
         if self._writer.buffered >= self._buffered_ticks:
             metrics.met("buffered_ticks")
             return False
+        began_s = perf_counter()
         batch = self._feed.poll(until_us)
+        took_s = perf_counter() - began_s
         self._hand_on(batch)
+        self._meter.polled(len(batch.ticks), took_s)
+        if batch.ticks and (newest_us := getattr(batch.ticks[-1], "time", 0)).__class__ is int:
+            self._meter.taken(newest_us, batch.clock, now_us)
         if not batch.more:
             self._opening.polled(until_us)
         return batch.more
+
+    async def _store(self) -> None:
+        await self._writer.drain()
+        self._meter.stored(self._wall_us())
 
     def _hand_on(self, batch: Batch) -> None:
         self._writer.put(batch)

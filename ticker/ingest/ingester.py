@@ -133,6 +133,8 @@ class Ingester:
     async def _beat(self) -> None:
         """Say that the ingester is alive and how far each feed's ticks are appended."""
         while True:
+            for runner in self.runners:
+                runner.note_health()
             replaced = {runner.name for runner in self.runners if runner.replaced}
             if replaced and len(replaced) == len(self.runners):
                 # Whoever has taken over is the one to say that it is alive.
@@ -141,7 +143,7 @@ class Ingester:
             clocks = {r.name: r.clock for r in self.runners if r.clock and r.name not in replaced}
             beat = codec.to_json({"time": self._now_us(), "feeds": feeds})
             try:
-                with answers():
+                with answers("heartbeat"):
                     async with self._client.pipeline(transaction=False) as pipe:
                         if clocks:
                             pipe.hset(keys.CLOCKS, mapping=clocks)  # type: ignore[arg-type]

@@ -10,7 +10,14 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from time import monotonic, time
 
-from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, JobEvent
+from apscheduler.events import (
+    EVENT_JOB_ERROR,
+    EVENT_JOB_MAX_INSTANCES,
+    EVENT_JOB_MISSED,
+    EVENT_JOB_SUBMITTED,
+    JobEvent,
+    JobSubmissionEvent,
+)
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.base import BaseTrigger
 
@@ -74,6 +81,7 @@ class Scheduler:
         defaults = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
         self._scheduler = AsyncIOScheduler(timezone=UTC, job_defaults=defaults)
         self._scheduler.add_listener(self._note, sum(EVENTS))
+        self._scheduler.add_listener(self._note_start, EVENT_JOB_SUBMITTED)
         self._wall_s = wall_s
         self._triggers: dict[str, BaseTrigger] = {}
         self._running: set[asyncio.Future[None]] = set()
@@ -120,13 +128,20 @@ class Scheduler:
             if self._stopping:
                 return
             # Held on to here, since APScheduler's own shutdown does not wait for what is under way.
+            began_s = monotonic()
             task = asyncio.ensure_future(job())
             self._running.add(task)
             task.add_done_callback(self._running.discard)
             await asyncio.shield(task)
+            took.observe(monotonic() - began_s)
 
+        took = metrics.TASK_SECONDS.labels(name)
         self._triggers[name] = trigger
         self._scheduler.add_job(run, trigger, id=name, name=name)
+
+    def _note_start(self, event: JobSubmissionEvent) -> None:
+        late_s = self._wall_s() - event.scheduled_run_times[-1].timestamp()
+        metrics.TASK_LATE.labels(event.job_id).observe(max(late_s, 0.0))
 
     def _note(self, event: JobEvent) -> None:
         kind = EVENTS[event.code]

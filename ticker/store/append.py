@@ -17,7 +17,7 @@ from ticker.candles.interval import STORED
 from ticker.candles.packed import unpack_open
 from ticker.errors import AppendConflict, FencedError, StoreUnavailable
 from ticker.store import keys
-from ticker.store.connection import no_answer
+from ticker.store.connection import Part, answers
 
 APPEND = files("ticker.store").joinpath("append.lua").read_bytes()
 CLAIM = files("ticker.store").joinpath("claim.lua").read_bytes()
@@ -184,12 +184,11 @@ class Appender:
 
     async def _run(self, script: bytes, calls: Iterator[list[Any]]) -> list[Any]:
         """Send script calls as they come and collect the answers."""
-        try:
+        part: Part = "append" if script is APPEND else "claim"
+        with answers(part):
             if script not in self._shas:
                 self._shas[script] = await self._client.script_load(script.decode())
             replies = await self._trip(self._shas[script], calls)
-        except (RedisConnectionError, RedisTimeoutError, OSError) as error:
-            raise no_answer(error) from error
         if any(isinstance(reply, NoScriptError) for reply in replies):
             # A server that was started anew has forgotten it; none of the calls has run.
             self._shas.pop(script, None)

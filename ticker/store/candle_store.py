@@ -80,7 +80,7 @@ class CandleReader:
 
     async def read(self, symbol: str, base: Interval, start: int, end: int, *, newest: bool) -> StoredCandles:
         """Candles with start <= time < end, at most `CHUNKS_PER_READ` chunks of them: the newest or the oldest."""
-        with answers():
+        with answers("candles"):
             reply = await self._read(keys=_read_keys(symbol, base), args=_read_args(start, end, newest=newest))
         return _stored(reply, base, start, end, newest=newest)
 
@@ -91,13 +91,13 @@ class CandleReader:
 
     async def tail(self, symbol: str, base: Interval, since: int) -> list[Candles]:
         """The newest chunks, whole, in order of time, back to the one that holds `since`."""
-        with answers():
+        with answers("candles"):
             reply = await self._read(keys=_read_keys(symbol, base), args=_read_args(since, TIME_MAX, newest=True))
         return [unpack(chunk) for chunk in reversed(reply[4])]
 
     async def oldest(self, symbol: str, base: Interval) -> Oldest | None:
         """The oldest stored candle; None where there is none."""
-        with answers():
+        with answers("candles"):
             reply = await self._read(keys=_read_keys(symbol, base), args=[0, TIME_MAX, 1, 0])
         closed = [Oldest(int(unpack(chunk).time[0]), forming=False) for chunk in reply[4]]
         forming = [Oldest(candle.time, forming=True) for candle in unpack_open(reply[2])[base.name]]
@@ -107,7 +107,7 @@ class CandleReader:
         """Forget chunks whose candles are all older than `before`; how many were dropped."""
         index, chunks = keys.chunk_index(symbol, base.name), keys.chunks(symbol, base.name)
         client = self._read.registered_client
-        with answers():
+        with answers("trim"):
             # The newest chunk that begins before the line may reach over it: it stays.
             fields = (await client.zrangebyscore(index, "-inf", f"({before}"))[:-1]
             if fields:

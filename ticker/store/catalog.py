@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 async def register(client: Redis, listings: Iterable[Listing], feed: str) -> None:
     """Write down a feed's symbols and tell the gateways, which may see some for the first time."""
     rows = {listing.symbol: codec.to_json(asdict(listing) | {"feed": feed}) for listing in listings}
-    with answers():
+    with answers("symbols"):
         async with client.pipeline(transaction=True) as pipe:
             pipe.hset(keys.SYMBOLS, mapping=rows)  # type: ignore[arg-type]
             pipe.publish(keys.EVENTS, codec.to_json({"event": "symbols"}))
@@ -28,7 +28,7 @@ async def register(client: Redis, listings: Iterable[Listing], feed: str) -> Non
 
 async def read(client: Redis) -> dict[str, dict[str, Any]]:
     """What is known of each symbol, in order of their names."""
-    with answers():
+    with answers("symbols"):
         rows: Any = await client.hgetall(keys.SYMBOLS)
     found = {symbol: _row(symbol, text) for symbol, text in sorted((s.decode(), text) for s, text in rows.items())}
     return {symbol: row for symbol, row in found.items() if row}
@@ -48,7 +48,7 @@ def _row(symbol: str, text: bytes) -> dict[str, Any] | None:
 
 async def check_schema(client: Redis) -> None:
     """Mark an empty store with our layout's version; refuse one of another version."""
-    with answers():
+    with answers("symbols"):
         await client.set(keys.SCHEMA, keys.SCHEMA_VERSION, nx=True)
         found = await client.get(keys.SCHEMA)
     if found != keys.SCHEMA_VERSION:

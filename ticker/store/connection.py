@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from time import perf_counter
+from typing import Any, Literal
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
@@ -105,19 +106,28 @@ def connect(
     return Redis.from_pool(BlockingConnectionPool(**options))
 
 
+Part = Literal["append", "claim", "candles", "heartbeat", "ping", "snapshots", "symbols", "ticks", "trim"]
+"""What a call of the store is about, for the metrics."""
+
+
 @contextmanager
-def answers() -> Iterator[None]:
-    """Around commands: `StoreUnavailable` where the store does not answer, or refuses for now."""
+def answers(part: Part) -> Iterator[None]:
+    """Around one round trip: `StoreUnavailable` where the store does not answer, or refuses for now."""
+    began_s = perf_counter()
     try:
         yield
     except (RedisConnectionError, RedisTimeoutError, InvalidResponse, OSError) as error:
-        raise no_answer(error) from error
+        raise _no_answer(error, part) from error
     except ResponseError as error:
+        metrics.REDIS_ERRORS.labels(part, "refused").inc()
         raise StoreUnavailable(f"the store refuses: {_one_line(error)}") from error
+    metrics.REDIS_SECONDS.labels(part).observe(perf_counter() - began_s)
+    metrics.REDIS_UP.set(1)
 
 
-def no_answer(error: Exception) -> StoreUnavailable:
-    """What it means that a command got no answer; counted where a limit of ours is why."""
+def _no_answer(error: Exception, part: Part) -> StoreUnavailable:
+    metrics.REDIS_ERRORS.labels(part, "no_answer").inc()
+    metrics.REDIS_UP.set(0)
     if isinstance(error, RedisTimeoutError):
         metrics.met("store_timeout_s")
     elif str(error).startswith(NO_CONNECTION):

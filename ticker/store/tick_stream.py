@@ -52,7 +52,7 @@ class TickReader:
         """Where the streams of these symbols stand, each at one moment."""
         if not symbols:
             return []
-        with answers():
+        with answers("ticks"):
             async with self._client.pipeline(transaction=False) as pipe:
                 for symbol in symbols:
                     await self._end(keys=[STREAM[kind](symbol), keys.epoch(symbol)], client=pipe)
@@ -66,7 +66,7 @@ class TickReader:
     async def read(self, kind: Kind, symbol: str, first: str, last: str, *, newest: bool = False) -> list[Entry]:
         """Entries with ids from `first` to `last`, at most `ENTRIES_PER_READ`: the oldest, or the newest first."""
         key = STREAM[kind](symbol)
-        with answers():
+        with answers("ticks"):
             if newest:
                 reply: Any = await self._client.xrevrange(key, last, first, ENTRIES_PER_READ)
             else:
@@ -88,7 +88,7 @@ class TickReader:
     async def last_ids(self, kind: Kind, symbol: str, count: int) -> list[str]:
         """The ids that the feed gave to the newest `count` ticks, oldest first; none where the last one has none."""
         key, ids = STREAM[kind](symbol), []
-        with answers():
+        with answers("ticks"):
             last: Any = await self._client.xrevrange(key, count=1)
             if last and b"id" in last[0][1]:
                 entries: Any = await self._client.xrevrange(key, count=count)
@@ -97,7 +97,7 @@ class TickReader:
 
     async def trim(self, symbol: str, before_ms: int) -> None:
         """Forget ticks whose ids are older, a macro node at a time."""
-        with answers():
+        with answers("trim"):
             async with self._client.pipeline(transaction=False) as pipe:
                 for kind in KINDS:
                     pipe.xtrim(STREAM[kind](symbol), minid=before_ms, approximate=True)

@@ -18,11 +18,12 @@ from ticker.history.ticks import TickHistory
 from ticker.hub.forming import Forming
 from ticker.hub.hub import Hub, Topic
 from ticker.hub.relay import Relay
-from ticker.hub.service import Service
+from ticker.hub.service import REASONS, Service
 from ticker.store import keys
 from ticker.store.subscription import Messages, Subscription
 from ticker.store.tick_stream import KINDS, Kind
 from ticker.web import messages
+from ticker.web.lag import Lag
 from ticker.web.security import is_loopback
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 CHECK_S = 0.2
 SWEEP_S = 5.0
 CATALOG_S = 30.0
+STATES = ("new", "current", "behind")
 
 Metadata = dict[str, dict[str, Any]]
 
@@ -53,7 +55,7 @@ class Gateway:
         self.history = history
         self.service = Service(monotonic())
         self.symbols: Metadata = {}
-        self.sent = 0
+        self.lag = Lag(self.clock_of)
         self.connections_by_address: dict[str, int] = {}
         self._limits = {loopback: config.limits_in_force(loopback=loopback) for loopback in (False, True)}
         self._by_feed: dict[str, list[str]] = {}
@@ -102,6 +104,7 @@ class Gateway:
 
     def deliver(self, batch: Messages) -> None:
         """Everything that one read of the live connection gave."""
+        metrics.READS.observe(len(batch))
         for channel, payload in batch:
             own = {HEARTBEAT: self._heartbeat, EVENTS: self._event}.get(channel)
             if own is None:
@@ -111,6 +114,7 @@ class Gateway:
                 own(payload)
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 log.warning("%s: passed over a message that is not ours: %r", channel.decode(), error)
+        self.lag.received(batch[-1][1])
 
     def connection_changed(self, connected: bool) -> None:
         """The live connection was gained or lost."""
@@ -221,6 +225,8 @@ class Gateway:
             if self.subscription.connected and not self.relay.doubtful:
                 # Live again is what is healed, not what is merely connected.
                 self.service.store(monotonic(), live=True)
+            for reason in REASONS:
+                metrics.STALE.labels(reason).set(reason in self.service.stale)
             for text in self.service.check(monotonic(), now_us(), self._by_feed):
                 self.hub.broadcast(text)
                 log.info("service: %s", text)
@@ -249,7 +255,21 @@ class Gateway:
             await asyncio.sleep(SWEEP_S)
             self.forming.sweep(self.needed)
             self.relay.sweep(lambda t: self.needed(t) or (t.channel == "trades" and self.forming.folds(t.symbol)))
-            metrics.CONNECTIONS.set(len(self.hub))
+            self.take_census()
+
+    def take_census(self) -> None:
+        """Count the connections and what they have, for a scrape."""
+        states: Counter[str] = Counter()
+        queued_bytes = 0
+        for one in self.hub.everyone():
+            states[one.state] += 1
+            queued_bytes += one.queued_bytes
+        for state in STATES:
+            metrics.STATES.labels(state).set(states[state])
+        metrics.QUEUED_BYTES.set(queued_bytes)
+        subscriptions = self.hub.subscriptions()
+        for channel in messages.CHANNELS:
+            metrics.SUBSCRIPTIONS.labels(channel).set(subscriptions[channel])
 
 
 HEARTBEAT, EVENTS = keys.HEARTBEAT.encode(), keys.EVENTS.encode()

@@ -3,8 +3,6 @@
 import asyncio
 from time import monotonic
 
-from ticker import metrics
-
 BURST_MOST = 64
 """A burst that the writer had no turn to send yet may be so many times larger than what may wait."""
 
@@ -82,4 +80,3 @@ class Outbox:
         self._taken -= 1
         self.sent += 1
         self._moved_s = monotonic()
-        metrics.MESSAGES.inc()

@@ -34,9 +34,7 @@ def routes(gateway: Gateway, rest: Rest, ops: Ops) -> list[BaseRoute]:
         Route("/v1/symbols", rest.symbols),
         Route("/v1/symbols/{symbol}", rest.symbol),
         Route("/v1/limits", rest.limits),
-        Route("/healthz", ops.healthz),
-        Route("/readyz", ops.readyz),
-        Route("/metrics", ops.metrics),
+        *ops.routes(),
         Route("/", page),
         Mount("/page", StaticFiles(directory=PAGE)),
     ]
@@ -61,10 +59,12 @@ class StreamEndpoint:
         origin = Headers(scope=scope).get("origin")
         if not self._origins.allows(origin):
             text = f"origin {origin!r} is not allowed; server.origins in config.yaml lists those that are"
+            metrics.DENIED.labels("403").inc()
             await socket.send_denial_response(problem(403, "forbidden_origin", text))
             return
         if len(self._gateway.hub) >= limits.connections:
             metrics.met("connections")
+            metrics.DENIED.labels("503").inc()
             text = f"{limits.connections} WebSockets are open, which is all that are allowed; come back later"
             await socket.send_denial_response(problem(503, "unavailable", text))
             return
@@ -78,6 +78,7 @@ class StreamEndpoint:
         if limit is not None and counts.get(address, 0) >= limit:
             metrics.met("connections_per_address")
             await socket.accept()
+            metrics.CLOSED.labels("server", "4429").inc()
             await socket.close(4429, f"{limit} connections from one address are open")
             return
         counts[address] = counts.get(address, 0) + 1

@@ -16,6 +16,7 @@ from ticker.errors import BadRequest, StoreUnavailable
 from ticker.hub.hub import ALL, Topic
 from ticker.web import messages
 from ticker.web.gateway import Gateway, now_us
+from ticker.web.lag import next_sample_s
 from ticker.web.messages import Request, RequestError
 from ticker.web.outbox import Outbox
 from ticker.web.security import address_of
@@ -68,6 +69,7 @@ class Connection:
         self._inbound = Window(limits.messages_per_minute)
         self._bad = Window(limits.bad_messages_per_minute)
         self._subscribed = asyncio.Event()
+        self._sample_due_s = monotonic() + next_sample_s(len(gateway.hub), first=True)
 
     def offer(self, message: str) -> None:
         """One more message, from the hub."""
@@ -77,11 +79,25 @@ class Connection:
         """A sign of life, with how many messages went out before it."""
         self.offer(messages.message("heartbeat", time=time_us, sent=self._outbox.sent + self._outbox.waiting))
 
+    @property
+    def state(self) -> str:
+        """What the metrics call it."""
+        if self._outbox.waiting:
+            return "behind"
+        return "current" if self._topics else "new"
+
+    @property
+    def queued_bytes(self) -> int:
+        """What waits for the client."""
+        return self._outbox.queued_bytes
+
     async def run(self, opening: Request | RequestError | None) -> None:
         """Serve until either side ends it; `opening` is the subscription that the address asked for."""
         await self._socket.accept()
         self._greet()
         self._gateway.hub.arrive(self)
+        metrics.OPENED.inc()
+        metrics.CONNECTIONS.inc()
         tasks = [
             asyncio.create_task(part)
             for part in (self._read(opening), self._write(), self._await_first_subscribe(), self._await_overflow())
@@ -118,6 +134,7 @@ class Connection:
         for topic in self._topics:
             hub.leave(topic, self)
         hub.depart(self)
+        metrics.CONNECTIONS.dec()
 
     async def _end(self, results: Iterable[Any]) -> None:
         """Close as the first part that ended demands; what was not foreseen is a mistake of ours, and says so."""
@@ -129,8 +146,10 @@ class Connection:
             log.error("connection %s failed", self.id, exc_info=unforeseen)
             closed = Closed(1011, "the server made a mistake")
         if closed is None:
+            by_us = self._socket.scope["extensions"]["ticker"].get("closed")
+            metrics.CLOSED.labels("server" if by_us else "client", str(by_us or "")).inc()
             return
-        metrics.CLOSED.labels(str(closed.code)).inc()
+        metrics.CLOSED.labels("server", str(closed.code)).inc()
         log.info("connection %s closed with %d: %s", self.id, closed.code, closed.reason)
         try:
             async with asyncio.timeout(CLOSE_S):
@@ -158,8 +177,10 @@ class Connection:
             try:
                 request = messages.parse(text)
             except RequestError as error:
+                metrics.REQUESTS.labels("bad").inc()
                 self._refuse(error, error.id)
             else:
+                metrics.REQUESTS.labels(request.op).inc()
                 await self._answer(request)
 
     async def _answer(self, request: Request) -> None:
@@ -175,9 +196,23 @@ class Connection:
                 await self._outbox.wait()
                 if self._flush_s:
                     await asyncio.sleep(self._flush_s)
-                for message, counted in self._outbox.take():
-                    await self._socket.send({"type": "websocket.send", "text": message})
-                    self._outbox.done(counted)
+                await self._send(self._outbox.take())
+
+    async def _send(self, taken: list[tuple[str, int]]) -> None:
+        count = size = 0
+        try:
+            for message, counted in taken:
+                await self._socket.send({"type": "websocket.send", "text": message})
+                self._outbox.done(counted)
+                count += 1
+                size += len(message)
+        finally:
+            # For all of them at once: this is the busiest loop of the gateway.
+            metrics.MESSAGES.inc(count)
+            metrics.BYTES.inc(size)
+        if taken and (now_s := monotonic()) >= self._sample_due_s:
+            self._sample_due_s = now_s + next_sample_s(len(self._gateway.hub))
+            self._gateway.lag.sent(taken[-1][0])
 
     async def _await_first_subscribe(self) -> None:
         """Do not keep a connection that wants nothing; afterwards this waits for ever."""

@@ -373,18 +373,18 @@ class TestAnswers:
     )
     def test_silence_becomes_unavailable(self, error: Exception) -> None:
         """Whatever ended the connection."""
-        with pytest.raises(StoreUnavailable, match="the store does not answer") as raised, answers():
+        with pytest.raises(StoreUnavailable, match="the store does not answer") as raised, answers("ping"):
             raise error
         assert raised.value.__cause__ is error
 
     def test_a_refusal_becomes_unavailable(self) -> None:
         """As of a full disk; the server's own words are kept."""
-        with pytest.raises(StoreUnavailable, match="the store refuses: MISCONF Errors writing"), answers():
+        with pytest.raises(StoreUnavailable, match="the store refuses: MISCONF Errors writing"), answers("ping"):
             raise ResponseError("MISCONF Errors writing to the AOF file")
 
     def test_a_mistake_of_ours_stays_one(self) -> None:
         """What was never sent says nothing about the store."""
-        with pytest.raises(DataError), answers():
+        with pytest.raises(DataError), answers("ping"):
             raise DataError("Invalid input of type: 'dict'")
 
 
@@ -396,7 +396,7 @@ def _with_login(url: str, user: str) -> str:
 async def test_a_store_that_takes_too_long_is_a_limit_that_was_met(valkey_url):
     """Whatever it may be busy with: the command is given up."""
     async with connect(valkey_url, timeout_s=0.05) as client:
-        with pytest.raises(StoreUnavailable, match="the store does not answer: Timeout"), answers():
+        with pytest.raises(StoreUnavailable, match="the store does not answer: Timeout"), answers("ping"):
             await client.blpop(["nothing"], timeout=5)
 
 
@@ -407,9 +407,9 @@ async def test_a_command_waits_for_a_free_connection_but_not_for_ever(valkey_url
         busy = asyncio.create_task(client.blpop(["nothing"], timeout=0))
         await wait_until(lambda: len(client.connection_pool._in_use_connections) == 1)
         client.connection_pool.timeout = 0.05
-        with pytest.raises(StoreUnavailable, match="No connection available"), answers():
+        with pytest.raises(StoreUnavailable, match="No connection available"), answers("ping"):
             await client.ping()
         await other.rpush("nothing", "something")
         assert await busy
-        with answers():
+        with answers("ping"):
             assert await client.ping()
