@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import Coroutine, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -19,11 +19,11 @@ import uvloop
 
 from feeds.feed import FeedError
 from ticker import __version__, codec, logs
-from ticker.app import FAILED, check_store, ingesting, make_feeds
+from ticker.app import FAILED, check_store, ingesting_apart, make_feeds
 from ticker.check import Checker, Finding
 from ticker.config import Config, load_config
 from ticker.errors import ConfigError, TickerError
-from ticker.serve import listen, run_all, run_gateway
+from ticker.serve import answering, listen, run_all, run_gateway
 from ticker.store import catalog
 from ticker.store.connection import check_server, connect, public_address
 from ticker.store.embedded import EmbeddedServer
@@ -96,16 +96,22 @@ def serve(
 def ingest(config_file: Path | None, redis_url: str | None) -> None:
     """Feeds and scheduler only: fills a store for gateways elsewhere."""
     config = _config(config_file, redis_url=redis_url)
-    feeds = make_feeds(config)
 
-    async def forever() -> None:
-        async with ingesting(config, feeds) as ingester:
+    async def forever(sock: socket.socket | None) -> None:
+        async with AsyncExitStack() as stack:
+            ingester, app = await stack.enter_async_context(ingesting_apart(config, feeds))
+            if sock:
+                await stack.enter_async_context(answering(app, sock))
+                click.echo(f"health   {_address(sock)}/readyz")
             count = sum(len(runner.listings()) for runner in ingester.runners)
             click.echo(f"ingesting {count} symbols into {public_address(config.redis.address)}; Ctrl-C stops")
             await asyncio.get_running_loop().create_future()
 
-    with _ended_by_signals():
-        _run(_until_signal(forever()))
+    with _ended_by_signals(), ExitStack() as stack:
+        place = config.ingest
+        sock = None if place.port is None else stack.enter_context(listen(place.host, place.port, "ingest"))
+        feeds = make_feeds(config)
+        _run(_until_signal(forever(sock)))
 
 
 @cli.command()
@@ -263,17 +269,26 @@ async def _known(client: Any, symbols: Sequence[str]) -> list[str]:
 
 def _announce(config: Config, sock: socket.socket, symbols: Sequence[str]) -> None:
     """Where everything is, as lines to paste; without symbols there is nothing to show but the page."""
-    host, port = sock.getsockname()[:2]
-    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104 - not bound here
-    lines = [("page", f"http://{shown}:{port}/")]
+    url = _address(sock)
+    lines = [("page", f"{url}/")]
     for symbol in symbols[:1]:
         lines += [
-            ("live", f"{_program('websockets')} 'ws://{shown}:{port}/v1/stream?channel=trades&symbols={symbol}'"),
-            ("history", f"curl 'http://{shown}:{port}/v1/candles/{symbol}?interval=1m&limit=3'"),
+            (
+                "live",
+                f"{_program('websockets')} '{url.replace('http', 'ws', 1)}/v1/stream?channel=trades&symbols={symbol}'",
+            ),
+            ("history", f"curl '{url}/v1/candles/{symbol}?interval=1m&limit=3'"),
             ("streams", f"{_program('ticker')} tap {symbol} --redis-url {public_address(config.redis.address)}"),
         ]
     lines.append(("stop", "Ctrl-C"))
     click.echo("\n".join(f"{name:8} {text}" for name, text in lines))
+
+
+def _address(sock: socket.socket) -> str:
+    """The URL under which a listening socket is found from this machine."""
+    host, port = sock.getsockname()[:2]
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104 - not bound here
+    return f"http://{shown}:{port}"
 
 
 def _program(name: str) -> str:

@@ -105,6 +105,15 @@ class ServerConfig(_Section):
     )
 
 
+class IngestConfig(_Section):
+    """Where `ticker ingest` answers /healthz, /readyz and /metrics; `ticker run` does so with everything else."""
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int | None = Field(
+        None, ge=0, le=65535, description="port to listen on; 0 takes a free one; without one nothing is served"
+    )
+
+
 class MarketConfig(_Section):
     """The time zone in which days begin, and the exchange whose sessions feeds may keep."""
 
@@ -200,6 +209,7 @@ class Config(_Section):
 
     redis: RedisConfig = RedisConfig()
     server: ServerConfig = ServerConfig()
+    ingest: IngestConfig = IngestConfig()
     market: MarketConfig = MarketConfig()
     feeds: tuple[FeedConfig, ...] = Field(default_factory=lambda: (FeedConfig.model_validate({"type": "simulated"}),))
     retention: RetentionConfig = RetentionConfig()

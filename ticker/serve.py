@@ -2,9 +2,12 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import uvicorn
@@ -13,7 +16,7 @@ from starlette.applications import Starlette
 from uvicorn.supervisors import Multiprocess
 
 from feeds.feed import Feed
-from ticker import logs
+from ticker import logs, metrics
 from ticker.app import Part, create_app
 from ticker.config import Config
 from ticker.errors import ConfigError
@@ -28,8 +31,8 @@ BACKLOG = 2_048
 PARENT_WATCH_S = 0.25
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; raises `ConfigError` where it cannot be had."""
+def listen(host: str, port: int, section: str = "server") -> socket.socket:
+    """A listening socket; raises `ConfigError`, which names the section of the settings, where it cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -39,7 +42,10 @@ def listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         sock.close()
         reason = error.strerror if isinstance(error, OSError) else error
-        hint = "set server.port (or --port) to a free one, 0 takes any" if port else "check server.host (or --host)"
+        flags = {"port": " (or --port)", "host": " (or --host)"} if section == "server" else {"port": "", "host": ""}
+        hint = f"check {section}.host{flags['host']}"
+        if port:
+            hint = f"set {section}.port{flags['port']} to a free one, 0 takes any"
         raise ConfigError(f"cannot listen on {host} port {port}: {reason}; {hint}") from None
     return sock
 
@@ -57,18 +63,31 @@ class Server(uvicorn.Server):
         self._announce()
 
 
+class Beside(uvicorn.Server):
+    """uvicorn in a process whose signals somebody else takes."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take none."""
+        yield
+
+
+_HTTP_OPTIONS: dict[str, Any] = {
+    "http": "httptools",
+    "log_config": None,
+    "access_log": False,
+    "server_header": False,
+    "timeout_graceful_shutdown": SHUTDOWN_S,
+}
+
+
 def options(config: Config) -> dict[str, Any]:
     """What uvicorn is told."""
-    return {
+    return _HTTP_OPTIONS | {
         "ws": IMPORT_STRING,
-        "http": "httptools",
         "ws_max_size": config.limits.frame_bytes,
         "ws_per_message_deflate": False,
         "lifespan": "on",
-        "log_config": None,
-        "access_log": False,
-        "server_header": False,
-        "timeout_graceful_shutdown": SHUTDOWN_S,
     }
 
 
@@ -87,9 +106,34 @@ def run_gateway(config: Config, sock: socket.socket, announce: Callable[[], None
     os.environ[WORKER_CONFIG] = config.model_dump_json(by_alias=True, exclude_unset=True)
     os.environ[WORKER_PARENT] = str(os.getpid())
     worker = uvicorn.Config("ticker.serve:worker_app", factory=True, workers=config.server.workers, **options(config))
-    supervisor = Multiprocess(worker, [sock])
-    announce()
-    supervisor.run()
+    with _shared_metrics():
+        supervisor = Multiprocess(worker, [sock])
+        announce()
+        supervisor.run()
+
+
+@contextmanager
+def _shared_metrics() -> Iterator[None]:
+    """A folder in which the workers' metrics lie, so that a scrape gets all of them and not those of one at random."""
+    try:
+        folder = TemporaryDirectory(prefix="ticker-metrics-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise ConfigError(f"server.workers: no folder for the workers' metrics: {error}; set TMPDIR to one") from None
+    with folder:
+        os.environ[metrics.SHARED_FOLDER] = folder.name
+        yield
+
+
+@asynccontextmanager
+async def answering(app: Starlette, sock: socket.socket) -> AsyncIterator[None]:
+    """Serve a small application beside what else the block does, which keeps its own signals."""
+    server = Beside(uvicorn.Config(app, **_HTTP_OPTIONS, lifespan="off"))
+    task = asyncio.create_task(server.serve(sockets=[sock]))
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await task
 
 
 def worker_app() -> Starlette:
@@ -104,6 +148,8 @@ async def _end_with_parent() -> None:
     while os.getppid() == parent:  # noqa: ASYNC110 - no event tells of it on every system
         await asyncio.sleep(PARENT_WATCH_S)
     signal.raise_signal(signal.SIGTERM)
+    # It cannot clear away what it has left, either.
+    shutil.rmtree(os.environ[metrics.SHARED_FOLDER], ignore_errors=True)
 
 
 def _run(server: uvicorn.Server, sock: socket.socket) -> None:

@@ -390,7 +390,8 @@ def candles_by_seq(socket: ClientConnection, count: int) -> dict[tuple[int, int,
 def test_workers_end_with_their_parent(folder: Folder, valkey_url: str, block_until: Callable[..., None]) -> None:
     """Also one that was killed: its workers must not keep the port."""
     folder.config["redis"]["url"] = valkey_url
-    command, url = folder.serve("serve", "--workers", "2")
+    command = folder.start("serve", "--workers", "2", TMPDIR=str(folder.path))
+    url = command.line("page").split()[1].rstrip("/")
     block_until(lambda: answers(url))
     children = Path(f"/proc/{command.process.pid}/task/{command.process.pid}/children").read_text().split()
     assert len(children) >= 2
@@ -399,6 +400,56 @@ def test_workers_end_with_their_parent(folder: Folder, valkey_url: str, block_un
     block_until(lambda: not servers_in(folder.path), 5)
     with socket_on(folder.port):
         pass
+    assert list(folder.path.glob("ticker-metrics-*")) == []
+
+
+def test_workers_answer_scrapes_for_each_other(
+    folder: Folder, valkey_url: str, block_until: Callable[..., None]
+) -> None:
+    """However the kernel deals out connections, a scrape has all of them; what the workers shared is cleared away."""
+    folder.config["redis"]["url"] = valkey_url
+    command = folder.start("serve", "--workers", "2", TMPDIR=str(folder.path))
+    url = command.line("page").split()[1].rstrip("/")
+    shared = folder.path.glob("ticker-metrics-*")
+    block_until(lambda: answers(url))
+    block_until(lambda: len({line.split('"')[1] for line in scrape(url) if line.startswith("process_open_fds")}) == 2)
+    with ExitStack() as stack:
+        for _ in range(8):
+            stack.enter_context(stream(url))
+        scrapes = [
+            [line for line in scrape(url) if line.startswith("ticker_websocket_connections ")] for _ in range(12)
+        ]
+        assert scrapes == [["ticker_websocket_connections 8.0"]] * 12
+    assert command.end() == 0
+    assert list(shared) == []
+
+
+def scrape(url: str) -> list[str]:
+    return httpx.get(f"{url}/metrics").text.splitlines()
+
+
+def test_an_ingester_apart_tells_how_it_is(folder: Folder, valkey_url: str, block_until: Callable[..., None]) -> None:
+    """On a port of its own, where one is set: for a health check and a scrape."""
+    folder.config["redis"]["url"] = valkey_url
+    folder.config["ingest"] = {"port": 0}
+    command = folder.start("ingest")
+    url = command.line("health").split()[1].removesuffix("/readyz")
+    assert httpx.get(f"{url}/healthz").json() == {"status": "ok"}
+    block_until(lambda: httpx.get(f"{url}/readyz").status_code == 200)
+    body = httpx.get(f"{url}/readyz").json()
+    assert (body["checks"], body["feeds"]["simulated"]["state"]) == ({"store": True}, "live")
+    block_until(lambda: any(line.startswith("ticker_ticks_appended_total") for line in scrape(url)))
+    assert httpx.get(f"{url}/v1/symbols").status_code == 404
+    assert command.end() == 0
+    assert "Traceback" not in command.errors()
+
+
+def test_a_taken_port_of_the_ingester_is_one_line(folder: Folder, valkey_url: str) -> None:
+    """It names its own setting, not the gateway's."""
+    folder.config["redis"]["url"] = valkey_url
+    folder.config["ingest"] = {"port": folder.port}
+    with socket_on(folder.port):
+        assert "ingest.port" in one_line(*folder.run("ingest"))
 
 
 def test_workers_end_in_order(folder: Folder, valkey_url: str, block_until: Callable[..., None]) -> None:
