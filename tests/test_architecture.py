@@ -23,6 +23,7 @@ LAYERS = {
     "ticker.codec": 1,
     "ticker.metrics": 1,
     "ticker.logs": 1,
+    "ticker.redact": 1,
     "ticker.candles": 1,
     "ticker.store": 2,
     "ticker.ingest": 3,
@@ -57,6 +58,7 @@ OWNERS = {
     "pydantic_settings": ("ticker.config",),
     "yaml": ("ticker.config",),
     "click": ("ticker.cli",),
+    "structlog": ("ticker.logs",),
     "httpx": ("ticker.cli",),
     "numpy": (
         "ticker.candles",

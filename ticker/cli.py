@@ -23,6 +23,7 @@ from ticker.app import FAILED, check_store, ingesting_apart, make_feeds
 from ticker.check import Checker, Finding
 from ticker.config import Config, load_config
 from ticker.errors import ConfigError, TickerError
+from ticker.redact import without_secrets
 from ticker.serve import answering, listen, run_all, run_gateway
 from ticker.store import catalog
 from ticker.store.connection import check_server, connect, public_address
@@ -202,7 +203,7 @@ def main() -> None:
     try:
         cli(standalone_mode=True)
     except (TickerError, FeedError) as error:
-        click.echo(f"ticker: {error}", err=True)
+        click.echo(f"ticker: {without_secrets(str(error))}", err=True)
         sys.exit(EXIT_CONFIG if isinstance(error, ConfigError | FeedError) else 1)
 
 
@@ -212,7 +213,9 @@ def _config(file: Path | None, *, redis_url: str | None = None, **server: Any) -
     flags: dict[str, Any] = {"server": given} if given else {}
     if redis_url:
         flags["redis"] = {"url": redis_url}
-    return load_config(file, flags)
+    config = load_config(file, flags)
+    logs.set_up(**config.log_options)
+    return config
 
 
 @contextmanager

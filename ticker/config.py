@@ -32,6 +32,7 @@ from pydantic_settings import (
 from feeds.registry import feed_kinds
 from ticker.errors import ConfigError
 from ticker.limits import LATENESS_S, LIMITS, OUTBOX_BYTES, OUTBOX_MS, Limits
+from ticker.redact import password_of, without_secrets
 
 ENV_PREFIX = "TICKER_"
 KUBERNETES = re.compile(r"TICKER_(SERVICE_.*|PORT_[0-9]+_.*)")
@@ -112,6 +113,15 @@ class IngestConfig(_Section):
     port: int | None = Field(
         None, ge=0, le=65535, description="port to listen on; 0 takes a free one; without one nothing is served"
     )
+
+
+class LoggingConfig(_Section):
+    """The log on standard error."""
+
+    format: Literal["auto", "human", "json"] = Field(
+        "auto", description="`human` for people, `json` for programs, `auto`: human where standard error is a terminal"
+    )
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="the least that is told")
 
 
 class MarketConfig(_Section):
@@ -210,6 +220,7 @@ class Config(_Section):
     redis: RedisConfig = RedisConfig()
     server: ServerConfig = ServerConfig()
     ingest: IngestConfig = IngestConfig()
+    logging: LoggingConfig = LoggingConfig()
     market: MarketConfig = MarketConfig()
     feeds: tuple[FeedConfig, ...] = Field(default_factory=lambda: (FeedConfig.model_validate({"type": "simulated"}),))
     retention: RetentionConfig = RetentionConfig()
@@ -225,6 +236,17 @@ class Config(_Section):
             if names.count(name) > 1:
                 raise ValueError(f"two feeds are called {name!r}; give each its own `name`")
         return feeds
+
+    @property
+    def log_options(self) -> dict[str, Any]:
+        """What `logs.set_up` is told."""
+        secret = password_of(self.redis.url)
+        return {
+            "shape": self.logging.format,
+            "level": self.logging.level,
+            "lines_per_minute": self.limits.log_lines_per_minute,
+            "secrets": (secret,) if secret else (),
+        }
 
     def limits_in_force(self, *, loopback: bool) -> dict[str, int | None]:
         """The value of every limit for one caller; None where it does not hold for those of this machine."""
@@ -277,7 +299,7 @@ def load_config(file: Path | None = None, flags: dict[str, Any] | None = None) -
     try:
         return Loaded(**(flags or {}))
     except ValidationError as error:
-        raise ConfigError("; ".join(_line(one) for one in error.errors())) from None
+        raise ConfigError(without_secrets("; ".join(_line(one) for one in error.errors()))) from None
 
 
 class _Environment(EnvSettingsSource):
@@ -378,7 +400,8 @@ def _shown(found: object) -> str:
         return "nothing"
     if isinstance(found, dict):
         return "a mapping"
-    return "a list" if isinstance(found, (list, tuple)) else repr(found)[:80]
+    # What a cut leaves of a secret would not look like one any more.
+    return "a list" if isinstance(found, (list, tuple)) else without_secrets(repr(found))[:80]
 
 
 def _a_mapping(model: type[BaseModel] | None) -> str:

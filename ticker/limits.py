@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
-Per = Literal["process", "address", "connection", "request", "feed", "symbol", "store command", "kind of event"]
+Per = Literal["process", "address", "connection", "request", "feed", "symbol", "store command", "event"]
 """What is counted against a limit."""
 
 
@@ -64,6 +64,13 @@ class Limits(BaseModel):
     )
     store_timeout_s: int = _limit(
         5, "seconds", "store command", "unavailable", "time in which the store must answer, or a connection be free"
+    )
+    log_lines_per_minute: int = _limit(
+        60,
+        "lines",
+        "event",
+        "",
+        "lines that the log has of the same event in a minute; then one says how many are left out",
     )
 
 

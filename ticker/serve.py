@@ -1,6 +1,7 @@
 """Runs uvicorn the one way in which the gateway works: our WebSocket class, sockets bound beforehand, bounded shutdown."""
 
 import asyncio
+import logging
 import os
 import shutil
 import signal
@@ -106,6 +107,8 @@ def run_gateway(config: Config, sock: socket.socket, announce: Callable[[], None
     os.environ[WORKER_CONFIG] = config.model_dump_json(by_alias=True, exclude_unset=True)
     os.environ[WORKER_PARENT] = str(os.getpid())
     worker = uvicorn.Config("ticker.serve:worker_app", factory=True, workers=config.server.workers, **options(config))
+    # That a worker has died and another takes its place, uvicorn tells at this level.
+    logging.getLogger("uvicorn.error").setLevel(logging.INFO)
     with _shared_metrics():
         supervisor = Multiprocess(worker, [sock])
         announce()
@@ -138,8 +141,9 @@ async def answering(app: Starlette, sock: socket.socket) -> AsyncIterator[None]:
 
 def worker_app() -> Starlette:
     """The gateway of one worker process, which ends when the process that started it is gone."""
-    logs.set_up()
-    return create_app(Config.model_validate_json(os.environ[WORKER_CONFIG]), None, _end_with_parent)
+    config = Config.model_validate_json(os.environ[WORKER_CONFIG])
+    logs.set_up(**config.log_options)
+    return create_app(config, None, _end_with_parent)
 
 
 async def _end_with_parent() -> None:

@@ -13,7 +13,7 @@ from ticker.limits import Limits
 from ticker.store.connection import public_address
 
 REPOSITORY = Path(__file__).parents[2]
-SECTIONS = "redis, server, ingest, market, feeds, retention, candles, websocket, limits"
+SECTIONS = "redis, server, ingest, logging, market, feeds, retention, candles, websocket, limits"
 DURATIONS = "a whole number and one of s m h d w y (as in 2d), or forever"
 
 

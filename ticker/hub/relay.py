@@ -199,7 +199,7 @@ class Relay:
         except (StoreError, ValueError, KeyError) as error:
             if isinstance(error, StoreUnavailable):
                 raise
-            log.error("%s holds what is no tick: %r", track.channel, error)
+            log.error("%s holds what is no tick: %r", track.channel, error, extra={"symbol": track.symbol})
             self._let_go(track)
 
     async def _make_sure(self, track: Track, tip: Tip) -> None:
@@ -280,7 +280,8 @@ def _seq(track: Track, payload: bytes) -> int | None:
     try:
         return codec.last_seq(payload)
     except (ValueError, KeyError, TypeError):
-        log.warning("%s: passed over a message that is no tick: %.80r", track.channel, payload)
+        fields = {"symbol": track.symbol}
+        log.warning("%s: passed over a message that is no tick: %.80r", track.channel, payload, extra=fields)
         return None
 
 

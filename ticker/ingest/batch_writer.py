@@ -198,7 +198,8 @@ class BatchWriter:
             if result is None:
                 self._count(pending.append)
             elif isinstance(result, AppendConflict):
-                log.warning("feed %s: %s; numbering goes on from what is stored", self._feed, result)
+                fields = {"feed": self._feed, "symbol": pending.append.symbol}
+                log.warning("feed %s: %s; numbering goes on from what is stored", self._feed, result, extra=fields)
                 conflicts.append(pending)
             else:
                 refused = result
@@ -241,7 +242,9 @@ class BatchWriter:
         if reason == "late":
             metrics.met("lateness_s")
         if reason == "bad":
-            log.warning("feed %s: refused a tick of %s: %s", self._feed, getattr(tick, "symbol", "?"), error)
+            symbol = getattr(tick, "symbol", "?")
+            fields = {"feed": self._feed, "symbol": symbol}
+            log.warning("feed %s: refused a tick of %s: %s", self._feed, symbol, error, extra=fields)
 
     def _count(self, append: Append) -> None:
         quotes = sum(run.count for run in append.runs if run.quotes)

@@ -14,6 +14,7 @@ from ticker.feed_state import FeedState
 from ticker.ingest.backfill import SYMBOLS_AT_ONCE, Backfiller
 from ticker.ingest.batch_writer import BatchWriter
 from ticker.ingest.opening import Opening
+from ticker.redact import without_secrets
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class FeedRunner:
         self.name = name
         self.replaced = False
         """Another ingester has taken its symbols over, and speaks for the feed from then on."""
+        self._fields = {"feed": name}
         self._feed = feed
         self._writer = writer
         self._buffered_ticks = buffered_ticks
@@ -106,21 +108,29 @@ class FeedRunner:
             try:
                 made = await backfiller.make(symbols[first : first + SYMBOLS_AT_ONCE], self._began_us)
             except FeedError as error:
-                log.error("feed %s: goes on without its history: %s", self.name, error)
+                log.error("feed %s: goes on without its history: %s", self.name, error, extra=self._fields)
                 self._history_failed = True
                 return
             if not await self._writer.backfill(made, BACKFILL_WAIT_S):
                 # The store takes nothing for now: no more is made than can be put there.
                 return
         if symbols:
-            log.info("feed %s: history of %d symbols in %.1f s", self.name, len(symbols), monotonic() - begun)
+            log.info(
+                "feed %s: history of %d symbols in %.1f s",
+                self.name,
+                len(symbols),
+                monotonic() - begun,
+                extra=self._fields,
+            )
 
     async def close(self) -> None:
         """Store what is left, where the store takes it, and give the feed's files and connections back."""
         try:
             await self._writer.drain()
         except (StoreUnavailable, FencedError) as error:
-            log.error("feed %s: %d ticks are lost at the end: %s", self.name, self._writer.buffered, error)
+            log.error(
+                "feed %s: %d ticks are lost at the end: %s", self.name, self._writer.buffered, error, extra=self._fields
+            )
         finally:
             await self._feed.close()
 
@@ -171,7 +181,13 @@ class FeedRunner:
         await self._feed.start(self._wall_us(), stored)
         self._started, self._error = True, None
         self._note_store_back()
-        log.info("feed %s: started with %d symbols, %d of them in the store", self.name, len(listings), len(stored))
+        log.info(
+            "feed %s: started with %d symbols, %d of them in the store",
+            self.name,
+            len(listings),
+            len(stored),
+            extra=self._fields,
+        )
 
     def _poll_feed(self) -> bool:
         """Take what is due, and say whether more is; where too much waits, the feed keeps it, or makes up less later.
@@ -209,10 +225,12 @@ class FeedRunner:
 
     def _look_at_hours(self, now_us: int) -> None:
         if news := self._opening.look(now_us):
-            log.info("feed %s: %s", self.name, news)
+            log.info("feed %s: %s", self.name, news, extra=self._fields)
             if self._opening.ends_soon(now_us):
                 log.warning(
-                    "feed %s: its calendar ends within 30 days; update the package exchange_calendars", self.name
+                    "feed %s: its calendar ends within 30 days; update the package exchange_calendars",
+                    self.name,
+                    extra=self._fields,
                 )
 
     def _note_store_away(self, error: StoreUnavailable) -> None:
@@ -220,7 +238,7 @@ class FeedRunner:
             # Ticks of a live source do not come again: they are taken now and wait.
             self._take_meanwhile()
         if self._store_away is None:
-            log.error("feed %s: %s; up to %d ticks wait", self.name, error, self._buffered_ticks)
+            log.error("feed %s: %s; up to %d ticks wait", self.name, error, self._buffered_ticks, extra=self._fields)
         self._store_away = str(error)
 
     def _take_meanwhile(self) -> None:
@@ -233,18 +251,18 @@ class FeedRunner:
 
     def _note_store_back(self) -> None:
         if self._store_away is not None:
-            log.info("feed %s: the store is back, and what waited is stored", self.name)
+            log.info("feed %s: the store is back, and what waited is stored", self.name, extra=self._fields)
             self._store_away = None
 
     def _fail(self, reason: str) -> None:
-        self._failure = reason
-        log.error("feed %s: stopped: %s", self.name, reason)
+        self._failure = without_secrets(reason)
+        log.error("feed %s: stopped: %s", self.name, self._failure, extra=self._fields)
 
     def _back_off(self, error: Exception) -> None:
         """The feed raised: start it again, later each time."""
-        self._error = f"{type(error).__name__}: {error}"
+        self._error = without_secrets(f"{type(error).__name__}: {error}")
         self._started = False
         self._retry_at_s = monotonic() + self._backoff_s
-        log.error("feed %s: %s; trying again in %.1f s", self.name, self._error, self._backoff_s)
+        log.error("feed %s: %s; trying again in %.1f s", self.name, self._error, self._backoff_s, extra=self._fields)
         self._backoff_s = min(2 * self._backoff_s, BACKOFF_MOST_S)
         metrics.FEED_ERRORS.labels(self.name).inc()

@@ -92,7 +92,7 @@ class Ingester:
             results = await asyncio.gather(*(runner.close() for runner in self.runners), return_exceptions=True)
             for runner, result in zip(self.runners, results, strict=True):
                 if isinstance(result, Exception):
-                    log.error("feed %s: %r while closing", runner.name, result)
+                    log.error("feed %s: %r while closing", runner.name, result, extra={"feed": runner.name})
 
     def status(self) -> dict[str, dict[str, object]]:
         """Each feed's state, reason and clock, as the heartbeat carries them."""

@@ -147,4 +147,5 @@ class Scheduler:
         kind = EVENTS[event.code]
         metrics.JOB_EVENTS.labels(kind).inc()
         if kind == "error":
-            log.error("job %s failed: %r", event.job_id, event.exception, exc_info=event.exception)
+            fields = {"task": event.job_id}
+            log.error("job %s failed: %r", event.job_id, event.exception, exc_info=event.exception, extra=fields)

@@ -42,7 +42,7 @@ def _row(symbol: str, text: bytes) -> dict[str, Any] | None:
         row = None
     if isinstance(row, dict) and row.get("symbol") == symbol:
         return row
-    log.warning("the store says of symbol %r what cannot be read: %.80r", symbol, text)
+    log.warning("the store says of symbol %r what cannot be read: %.80r", symbol, text, extra={"symbol": symbol})
     return None
 
 

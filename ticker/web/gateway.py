@@ -113,7 +113,8 @@ class Gateway:
             try:
                 own(payload)
             except (ValueError, KeyError, TypeError, AttributeError) as error:
-                log.warning("%s: passed over a message that is not ours: %r", channel.decode(), error)
+                name = channel.decode()
+                log.warning("%s: passed over a message that is not ours: %r", name, error, extra={"channel": name})
         self.lag.received(batch[-1][1])
 
     def connection_changed(self, connected: bool) -> None:

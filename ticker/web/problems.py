@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from ticker import codec
 from ticker.errors import TickerError
+from ticker.redact import without_secrets
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +20,8 @@ CODES = {404: "unknown_path", 405: "method_not_allowed"}
 def problem(status: int, code: str, detail: str, parameter: str | None = None) -> Response:
     """One answer; its `request_id` stands in the log too, where the server is at fault."""
     request_id = uuid4().hex[:12]
+    if status >= 500:
+        detail = without_secrets(detail)
     body: dict[str, object] = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
@@ -31,7 +34,8 @@ def problem(status: int, code: str, detail: str, parameter: str | None = None) -
         body["parameter"] = parameter
     headers = {"Retry-After": "1"} if status == 503 else {}
     if status >= 500:
-        log.warning("answered %d %s (%s): %s", status, code, request_id, detail)
+        fields = {"status": status, "code": code, "request_id": request_id}
+        log.warning("answered %d %s (%s): %s", status, code, request_id, detail, extra=fields)
     return Response(codec.to_json(body), status, headers, "application/problem+json")
 
 

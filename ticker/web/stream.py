@@ -143,14 +143,15 @@ class Connection:
             (r for r in results if isinstance(r, Exception) and not isinstance(r, Closed | WebSocketDisconnect)), None
         )
         if unforeseen:
-            log.error("connection %s failed", self.id, exc_info=unforeseen)
+            log.error("connection %s failed", self.id, exc_info=unforeseen, extra={"connection": self.id})
             closed = Closed(1011, "the server made a mistake")
         if closed is None:
             by_us = self._socket.scope["extensions"]["ticker"].get("closed")
             metrics.CLOSED.labels("server" if by_us else "client", str(by_us or "")).inc()
             return
         metrics.CLOSED.labels("server", str(closed.code)).inc()
-        log.info("connection %s closed with %d: %s", self.id, closed.code, closed.reason)
+        fields = {"connection": self.id, "code": closed.code}
+        log.info("connection %s closed with %d: %s", self.id, closed.code, closed.reason, extra=fields)
         try:
             async with asyncio.timeout(CLOSE_S):
                 await self._socket.close(closed.code, closed.reason)

@@ -362,3 +362,14 @@ async def test_the_end_of_a_calendar_is_told_before_and_as_a_failure(hours, capl
     assert hours.runner.reason == "XSHG closed, and no later session is known; update the package exchange_calendars"
     await hours.poll_at(closed + HOUR)
     assert hours.runner.clock == closed + HOUR
+
+
+async def test_the_reason_of_a_failure_has_no_secrets(feed, runner):
+    """It goes to clients and logs, and libraries quote addresses with all that is in them."""
+    feed.raises.append(ValueError("for url 'https://u:hunter2@feed.example/v1?key=hunter2'"))
+    await runner.poll()
+    assert runner.reason == "ValueError: for url 'https://***@feed.example/v1?key=***'"
+    feed.raises.append(FeedError("https://u:hunter2@feed.example is gone"))
+    runner._retry_at_s = 0
+    await runner.poll()
+    assert runner.reason == "https://***@feed.example is gone"
