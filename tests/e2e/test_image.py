@@ -347,13 +347,20 @@ def test_the_services_of_compose_run_with_its_commands_and_checks(
     image: Path, valkey_url: str, free_port: Callable[[], int], block_until: Callable[..., None]
 ) -> None:
     """Ingester and gateway on a store of their own; each check fails before its service runs, and succeeds then."""
-    port = str(free_port())
+    # Every service has a network of its own under compose; here they share one, on ports that are free.
+    ports = {":8000": str(free_port()), ":8001": str(free_port())}
     ours: dict[str, Any] = {name: COMPOSE["services"][name] for name in OURS}
     started: list[Container] = []
-    environment = ours["ingester"]["environment"] | {"TICKER_REDIS__URL": valkey_url, "TICKER_SERVER__PORT": port}
+    environment = ours["ingester"]["environment"] | {
+        "TICKER_REDIS__URL": valkey_url,
+        "TICKER_SERVER__PORT": ports[":8000"],
+        "TICKER_INGEST__PORT": ports[":8001"],
+        "TICKER_INGEST__HOST": "127.0.0.1",
+    }
     try:
         for name in OURS:
-            check = [in_folder(w, image).replace(":8000", f":{port}") for w in ours[name]["healthcheck"]["test"][1:]]
+            check = [in_folder(word, image) for word in ours[name]["healthcheck"]["test"][1:]]
+            check = [re.sub("|".join(ports), lambda port: f":{ports[port[0]]}", word) for word in check]
             assert ours[name]["environment"].keys() <= environment.keys()
             assert not healthy(check, environment)
             started.append(Container(image, ["ticker", *ours[name]["command"]], environment))
