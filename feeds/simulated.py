@@ -1,6 +1,7 @@
 """The simulated feed: ticks of well-known symbols, made up by a rule that any restart goes on with."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -56,7 +57,7 @@ class SimulatedFeed:
 
     def __init__(self, options: "SimulatedOptions", market: Market) -> None:
         chosen, ticks_per_s = profiles(options.symbols), options.ticks_per_s
-        self._listings = [profile.listing for profile in chosen]
+        self._listings = [replace(profile.listing, simulated=True) for profile in chosen]
         self._profiles = {profile.listing.symbol: profile for profile in chosen}
         self._maker = SecondMaker(options.seed, chosen, ticks_per_s, market)
         self._candles = CandleMaker(options.seed, ticks_per_s, market)

@@ -41,7 +41,10 @@ Tick = Trade | Quote
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What is known of a symbol besides its ticks; `tick_size` is the price step, in `currency`."""
+    """What is known of a symbol besides its ticks.
+
+    `tick_size` is the price step, in `currency`. `simulated` says that the prices are made up: whoever shows them must say so.
+    """
 
     symbol: str
     name: str
@@ -49,3 +52,4 @@ class Listing:
     currency: str
     sector: str
     tick_size: float
+    simulated: bool = False

@@ -35,6 +35,7 @@ def test_the_defaults_are_fifty_symbols():
     """A feed of type `simulated` needs no options."""
     feed = make_simulated(SimulatedOptions(), Market())
     listings = feed.symbols()
+    assert all(listing.simulated for listing in listings)
     assert len(listings) == 50
     assert listings[0].symbol == "AAPL"
     asyncio.run(feed.start(NOW, {}))

@@ -18,12 +18,20 @@ log = logging.getLogger(__name__)
 
 async def register(client: Redis, listings: Iterable[Listing], feed: str) -> None:
     """Write down a feed's symbols and tell the gateways, which may see some for the first time."""
-    rows = {listing.symbol: codec.to_json(asdict(listing) | {"feed": feed}) for listing in listings}
+    rows = {listing.symbol: codec.to_json(_metadata(listing, feed)) for listing in listings}
     with answers("symbols"):
         async with client.pipeline(transaction=True) as pipe:
             pipe.hset(keys.SYMBOLS, mapping=rows)  # type: ignore[arg-type]
             pipe.publish(keys.EVENTS, codec.to_json({"event": "symbols"}))
             await pipe.execute()
+
+
+def _metadata(listing: Listing, feed: str) -> dict[str, Any]:
+    """A symbol's row; `simulated` is in it only where it is true."""
+    row = asdict(listing) | {"feed": feed}
+    if not row["simulated"]:
+        del row["simulated"]
+    return row
 
 
 async def read(client: Redis) -> dict[str, dict[str, Any]]:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -27,6 +28,15 @@ async def test_symbols_are_read_back_in_order(redis_client):
         "tick_size": 0.01,
         "feed": "two",
     }
+
+
+async def test_made_up_prices_are_known_as_such(redis_client):
+    """Only where they are: a row without `simulated` is of a real market."""
+    made_up = replace(listing("AAPL"), simulated=True)
+    await catalog.register(redis_client, [made_up, listing("IBM")], "one")
+    found = await catalog.read(redis_client)
+    assert found["AAPL"]["simulated"] is True
+    assert "simulated" not in found["IBM"]
 
 
 async def test_what_is_known_anew_takes_the_place_of_the_old(redis_client):
