@@ -123,6 +123,7 @@ class Connection:
                 heartbeat_ms=beat,
                 limits=limits,
                 time=now_us(),
+                timezone=self._gateway.config.market.timezone,
                 server="ticker",
             )
         )

@@ -34,13 +34,14 @@ def epoch_of(client_reply, symbol="AAPL"):
 
 
 async def test_a_connection_is_welcomed(service):
-    """The first message says who is there, how often the heart beats, and every limit."""
+    """The first message says who is there, how often the heart beats, where days begin, and every limit."""
     client = await service.connect()
     welcome = client.welcome
     assert welcome["type"] == "welcome"
     assert welcome["version"] == 1
     assert welcome["connection"].startswith("c-")
     assert welcome["heartbeat_ms"] == 10_000
+    assert welcome["timezone"] == "America/New_York"
     own = {"connections_per_address": None}
     assert welcome["limits"] == {name: row.default for name, row in LIMITS.items()} | own
     assert isinstance(welcome["time"], int)
