@@ -1,16 +1,11 @@
 """The table of contents: every path there is, with the piece of code that answers it."""
 
-from pathlib import Path
-
 from starlette.datastructures import Headers, QueryParams
-from starlette.requests import Request
-from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
-from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
 from ticker import metrics
-from ticker.web import messages
+from ticker.web import messages, pages
 from ticker.web.gateway import Gateway
 from ticker.web.messages import RequestError
 from ticker.web.ops import Ops
@@ -19,11 +14,10 @@ from ticker.web.rest import Rest
 from ticker.web.security import Origins, address_of
 from ticker.web.stream import Connection
 
-PAGE = Path(__file__).parent / "page"
-
 
 def routes(gateway: Gateway, rest: Rest, ops: Ops) -> list[BaseRoute]:
     """Every path."""
+    shown = pages.Pages(pages.BUILT, pages.SMALL)
     return [
         WebSocketRoute("/v1/stream", StreamEndpoint(gateway)),
         Route("/v1/candles/{symbol}", rest.candles),
@@ -35,14 +29,11 @@ def routes(gateway: Gateway, rest: Rest, ops: Ops) -> list[BaseRoute]:
         Route("/v1/symbols/{symbol}", rest.symbol),
         Route("/v1/limits", rest.limits),
         *ops.routes(),
-        Route("/", page),
-        Mount("/page", StaticFiles(directory=PAGE)),
+        Route("/", shown.root),
+        Route("/licenses.md", shown.licences),
+        Mount("/assets", shown.assets),
+        Mount("/page", shown.small),
     ]
-
-
-async def page(request: Request) -> Response:
-    """The small page."""
-    return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
 
 
 class StreamEndpoint:
