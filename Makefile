@@ -3,9 +3,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PAGE := ticker/web/static/index.html
+PAGE_SOURCES := $(wildcard dashboard/src/*) $(wildcard dashboard/*.html dashboard/*.json dashboard/*.ts dashboard/*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup setup-test setup-image check docs bench bench-market lock clean
+.PHONY: help run test setup setup-test setup-image check docs bench bench-market wheel lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -20,6 +22,7 @@ check: setup-test ## what CI checks besides the tests: form, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/python dashboard/build.py npm run --silent check
 
 docs: setup ## write the parts of docs/ that the code knows: settings, limits, metrics, commands, codes
 	$(BIN)/python docs/generate.py
@@ -32,9 +35,13 @@ bench-market: $(VENV)/bench.stamp ## a simulated day: its figures, and a picture
 	@mkdir -p build
 	$(BIN)/python bench/market.py --png build/market.png $(ARGS)
 
-setup: $(VENV)/run.stamp ## .venv with what running needs
+wheel: setup ## dist/ticker-*.whl, with the trading page in it
+	@test -f $(PAGE) || { echo "the trading page is not built, see above; a wheel without it would be half a wheel"; exit 1; }
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
 
-setup-test: $(VENV)/test.stamp
+setup: $(VENV)/run.stamp $(PAGE) ## .venv with what running needs, and the trading page
+
+setup-test: $(VENV)/test.stamp $(PAGE)
 
 setup-image: $(VENV)/image.stamp
 
@@ -53,6 +60,10 @@ $(VENV)/run.stamp: requirements/run.txt requirements/build.txt pyproject.toml | 
 $(VENV)/image.stamp: requirements/image.txt $(VENV)/test.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/image.txt
 	@touch $@
+
+# A page that cannot be built does not keep anybody from running: the service has a small one, and the next make tries again.
+$(PAGE): $(PAGE_SOURCES) requirements/node.txt | $(VENV)/run.stamp
+	@$(BIN)/python dashboard/build.py || true
 
 $(VENV)/test.stamp: requirements/test.txt $(VENV)/run.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/test.txt
@@ -73,6 +84,8 @@ lock: ## renew requirements/*.txt: every version with its hashes, without addres
 		--no-emit-index-url -c requirements/run.txt -c requirements/test.txt -o requirements/image.txt requirements/image.in
 	uv pip compile -q -U --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--no-emit-index-url -c requirements/run.txt -c requirements/test.txt -o requirements/bench.txt requirements/bench.in
+	uv pip compile -q -U --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url -o requirements/node.txt requirements/node.in
 
 clean: ## forget the environment and everything that was built
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist dashboard/node_modules ticker/web/static .mypy_cache .ruff_cache .pytest_cache .hypothesis

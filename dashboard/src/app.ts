@@ -1,0 +1,254 @@
+/** Puts the page together: the stream and history behind it, the chart, the watchlist and what stands around them. */
+
+import { Board } from "./board";
+import { Chart } from "./chart";
+import { the } from "./dom";
+import type { ZoneChoice } from "./format";
+import { zoneName } from "./format";
+import { Frame } from "./frame";
+import { History, persistently } from "./history";
+import type { Metadata } from "./history";
+import { Intervals } from "./intervals";
+import { isTyping, press } from "./keys";
+import type { Interval } from "./messages";
+import { Monitor } from "./monitor";
+import { Panel } from "./panel";
+import { Search } from "./search";
+import { Series } from "./series";
+import { Memory, readView, writeView } from "./state";
+import type { View } from "./state";
+import { Stream } from "./stream";
+import { HelpDialog, ThemeButton } from "./toolbar";
+import { Watchlist } from "./watchlist";
+
+const FIRST_WATCHLIST = 18;
+const EXCHANGE_ZONE = "America/New_York";
+
+export class App {
+  #memory = new Memory();
+  #frame = new Frame();
+  #history = new History();
+  #stream = new Stream({
+    url: `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/v1/stream`,
+  });
+  #board = new Board(this.#stream, this.#history, (symbol) => this.#touched(symbol));
+  #view: View = readView(location.search, this.#memory.view);
+  #marketZone = EXCHANGE_ZONE;
+  #series: Series | null = null;
+  #drawn = false;
+  #chart = new Chart(the("chart"), {
+    reachesOldest: () => void this.#series?.loadOlder(),
+    points: (time) => this.#panel.point(time),
+    follows: (follows) => {
+      the("newest").hidden = follows;
+      if (follows) this.#series?.trim();
+    },
+  });
+  #panel = new Panel(this.#board, this.#frame, () => this.#toggleWatched());
+  #intervals = new Intervals(the("intervals"), (interval) => this.#go({ interval }));
+  #watchlist = new Watchlist(the<HTMLTableElement>("rows"), the("empty"), this.#board, this.#frame, {
+    select: (symbol) => this.#go({ symbol }),
+    edited: (symbols) => this.#edited(symbols),
+    sorted: (sort) => this.#go({ sort }),
+    say,
+  });
+  #search = new Search(the<HTMLInputElement>("search"), the("found"), this.#history, {
+    pick: (found) => this.#found(found),
+    isWatched: (symbol) => this.#watchlist.symbols.includes(symbol),
+    say,
+  });
+  #monitor = new Monitor(
+    this.#stream,
+    () => this.#series,
+    () => zoneName(this.#view.zone, this.#marketZone),
+  );
+  #help = new HelpDialog();
+
+  start(): void {
+    new ThemeButton(this.#memory, () => this.#chart.paint());
+    this.#listen();
+    this.#stream.connect();
+    this.#watchlist.sortBy(this.#view.sort);
+    const remembered = this.#memory.watchlist;
+    if (remembered) this.#watchlist.set(remembered);
+    if (this.#view.symbol ?? remembered?.[0])
+      this.#go({ symbol: this.#view.symbol ?? remembered![0]! }, "replace");
+    else this.#show();
+    if (!remembered || !this.#view.symbol) void this.#begin(remembered);
+  }
+
+  /** A first visit: the service's first symbols. */
+  async #begin(remembered: string[] | null): Promise<void> {
+    const { signal } = new AbortController();
+    this.#panel.tell(null);
+    try {
+      for (;;) {
+        const found = await persistently(
+          () => this.#history.symbols("", FIRST_WATCHLIST, signal),
+          signal,
+          (error) => this.#panel.tell(error),
+        );
+        this.#panel.tell(null);
+        const symbols = found.map(({ symbol }) => symbol);
+        if (!remembered && !this.#watchlist.symbols.length) this.#watchlist.set(symbols);
+        if (!this.#view.symbol && symbols[0]) this.#go({ symbol: symbols[0] }, "replace");
+        this.#panel.watched(this.#watchlist.symbols.includes(this.#view.symbol ?? ""));
+        if (symbols.length) return;
+        this.#panel.noSymbols();
+        await new Promise((resolve) => setTimeout(resolve, 2_000));
+      }
+    } catch (error) {
+      this.#panel.tell(error as Error);
+    }
+  }
+
+  #listen(): void {
+    this.#stream.on((event) => {
+      if (event.kind === "message" && event.message.type === "welcome" && event.message.timezone) {
+        this.#marketZone = event.message.timezone;
+        this.#configure();
+      }
+    });
+    the("newest").addEventListener("click", () => this.#chart.toNewest());
+    the("help-open").addEventListener("click", () => this.#help.open());
+    const zone = the<HTMLSelectElement>("zone");
+    zone.addEventListener("change", () => this.#go({ zone: zone.value as ZoneChoice }));
+    addEventListener("popstate", () => {
+      this.#view = readView(location.search, this.#view);
+      this.#watchlist.sortBy(this.#view.sort);
+      this.#show();
+    });
+    addEventListener("online", () => this.#stream.retryNow());
+    document.addEventListener("visibilitychange", () => document.hidden || this.#stream.retryNow());
+    addEventListener("keydown", (event) => this.#key(event));
+  }
+
+  #key(event: KeyboardEvent): void {
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target))
+      return;
+    const done = press(event, {
+      interval: (interval) => this.#go({ interval }),
+      neighbour: (by) => this.#neighbour(by),
+      step: (by) => this.#step(by),
+      zoom: (factor) => this.#chart.zoom(factor),
+      newest: () => this.#chart.toNewest(),
+      search: () => this.#search.focus(),
+      help: () => this.#help.open(),
+      escape: () => this.#chart.stopPointing(),
+    });
+    if (done) event.preventDefault();
+  }
+
+  #neighbour(by: number): void {
+    const symbol = this.#watchlist.neighbour(by);
+    if (symbol) this.#go({ symbol });
+  }
+
+  #step(by: number): void {
+    const row = this.#chart.step(by);
+    if (row) say(this.#panel.spoken(row));
+  }
+
+  #found(found: Metadata): void {
+    const { symbols } = this.#watchlist;
+    if (!symbols.includes(found.symbol)) {
+      this.#watchlist.set([...symbols, found.symbol]);
+      this.#edited(this.#watchlist.symbols);
+      say(`${found.symbol} added to the watchlist`);
+    }
+    this.#go({ symbol: found.symbol });
+  }
+
+  #toggleWatched(): void {
+    const { symbol } = this.#view;
+    if (!symbol) return;
+    const { symbols } = this.#watchlist;
+    const watched = symbols.includes(symbol);
+    this.#watchlist.set(watched ? symbols.filter((each) => each !== symbol) : [...symbols, symbol]);
+    this.#edited(this.#watchlist.symbols);
+    say(watched ? `${symbol} removed from the watchlist` : `${symbol} added to the watchlist`);
+  }
+
+  #edited(symbols: string[]): void {
+    this.#memory.watchlist = symbols;
+    this.#panel.watched(symbols.includes(this.#view.symbol ?? ""));
+  }
+
+  #touched(symbol: string): void {
+    this.#watchlist.touch(symbol);
+    if (symbol === this.#view.symbol) this.#panel.touch();
+  }
+
+  /** Look at something else, with an address of its own. */
+  #go(change: Partial<View>, how: "push" | "replace" = "push"): void {
+    const before = this.#view;
+    this.#view = { ...before, ...change };
+    this.#memory.view = this.#view;
+    const address = writeView(this.#view);
+    // What is a look at other data can be gone back from; how it is shown is no step of its own.
+    const isStep =
+      how === "push" && (before.symbol !== this.#view.symbol || before.interval !== this.#view.interval);
+    if (address !== location.search) history[isStep ? "pushState" : "replaceState"](null, "", address);
+    this.#show();
+  }
+
+  /** Make the page show the view. */
+  #show(): void {
+    const { symbol, interval, zone } = this.#view;
+    the<HTMLSelectElement>("zone").value = zone;
+    this.#intervals.select(interval);
+    if (symbol) this.#watchlist.select(symbol);
+    const shown = this.#series;
+    if (symbol && (shown?.symbol !== symbol || shown.interval !== interval)) this.#open(symbol, interval);
+    else this.#configure();
+  }
+
+  #open(symbol: string, interval: Interval): void {
+    const before = this.#series;
+    // The new one subscribes before the old one lets go, so that what both want is not asked for again.
+    this.#board.watch(symbol);
+    const series: Series = new Series(symbol, interval, this.#stream, this.#history, {
+      changed: () => this.#frame.want(() => series === this.#series && this.#draw()),
+      state: () => this.#frame.want(() => series === this.#series && this.#panel.state(series)),
+    });
+    this.#series = series;
+    before?.close();
+    if (before) this.#board.release(before.symbol);
+    this.#panel.show(series, this.#watchlist.symbols.includes(symbol));
+    this.#chart.show(series.book, this.#shown());
+    this.#panel.configure(this.#shown(), this.#reconfigure);
+    the("newest").hidden = true;
+  }
+
+  #draw = (): void => {
+    this.#chart.draw();
+    // The first candle of all ends the word that there is none.
+    if (this.#series) this.#panel.state(this.#series);
+    if (!this.#drawn && this.#series?.book.rows.length) {
+      this.#drawn = true;
+      performance.mark("candles");
+    }
+    this.#panel.drawLegend();
+    this.#monitor.check();
+  };
+
+  /** What the panel has learned of the symbol concerns the chart too. */
+  #reconfigure = (): void => this.#chart.configure(this.#shown());
+
+  #shown() {
+    const { interval, zone } = this.#view;
+    const name = zoneName(zone, this.#marketZone);
+    return { interval, zone: name, marketZone: this.#marketZone, decimals: this.#panel.decimals };
+  }
+
+  #configure(): void {
+    const shown = this.#shown();
+    this.#panel.configure(shown, this.#reconfigure);
+    if (this.#series) this.#chart.configure(shown);
+  }
+}
+
+/** Tell those who listen rather than look. */
+function say(text: string): void {
+  the("spoken").textContent = text;
+}

@@ -1,0 +1,323 @@
+/** Keeps one WebSocket to the service: connects again with backoff, subscribes again, and knows the position of each topic. */
+
+import { backoffMs } from "./backoff";
+import { parse, topicKey, topicOf } from "./messages";
+import type { Message, Position, Topic } from "./messages";
+
+export type Phase = "connecting" | "open" | "offline";
+
+export type StreamEvent =
+  | { kind: "phase"; phase: Phase; reason: string; retryMs: number }
+  | { kind: "message"; message: Message }
+  /** Live messages of the topic follow from `position` on. */
+  | { kind: "joined"; topic: Topic; position: Position }
+  | { kind: "refused"; topic: Topic; code: string };
+
+/** The part of a browser's WebSocket that is used. */
+export interface Socket {
+  readyState: number;
+  send(text: string): void;
+  close(code?: number): void;
+  onopen: ((event: never) => void) | null;
+  onmessage: ((event: { data: string }) => void) | null;
+  onclose: ((event: { code: number; reason: string }) => void) | null;
+  onerror: ((event: never) => void) | null;
+}
+
+export interface StreamOptions {
+  url: string;
+  connect?: (url: string) => Socket;
+  random?: () => number;
+  now?: () => number;
+}
+
+const OPEN = 1;
+const CONNECT_MS = 10_000;
+const HEARTBEAT_MS = 10_000;
+const SILENT_BEATS = 2.5;
+/** A connection that lasted this long was a good one: the next failure starts counting anew. */
+const GOOD_MS = 5_000;
+const ASK_AGAIN_MS = 2_000;
+
+interface Wanted {
+  topic: Topic;
+  owners: number;
+}
+
+export class Stream {
+  phase: Phase = "connecting";
+  #options: Required<StreamOptions>;
+  #listeners = new Set<(event: StreamEvent) => void>();
+  #wanted = new Map<string, Wanted>();
+  #asked = new Map<number, Topic[]>();
+  #subscribed = new Set<string>();
+  #refused = new Set<string>();
+  #positions = new Map<string, Position>();
+  #pending = new Set<string>();
+  #flushing = false;
+  #socket: Socket | null = null;
+  #attempt = 0;
+  #openedAt = 0;
+  #id = 0;
+  #retry: ReturnType<typeof setTimeout> | undefined;
+  #silence: ReturnType<typeof setTimeout> | undefined;
+  #silenceMs = HEARTBEAT_MS * SILENT_BEATS;
+  #closed = false;
+
+  constructor(options: StreamOptions) {
+    this.#options = {
+      connect: (url) => new WebSocket(url) as unknown as Socket,
+      random: Math.random,
+      now: () => performance.now(),
+      ...options,
+    };
+  }
+
+  /** Be told of everything; call the result to be told no more. */
+  on(listener: (event: StreamEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Where a topic stands on this connection; undefined until it is joined. */
+  position(topic: Topic): Position | undefined {
+    return this.#positions.get(topicKey(topic));
+  }
+
+  /** Want a topic, now and after every reconnect, as often as it is asked for less often than it is given up. */
+  subscribe(topic: Topic): void {
+    const key = topicKey(topic);
+    const wanted = this.#wanted.get(key);
+    if (wanted) wanted.owners += 1;
+    else this.#wanted.set(key, { topic, owners: 1 });
+    this.#changed(key);
+  }
+
+  unsubscribe(topic: Topic): void {
+    const key = topicKey(topic);
+    const wanted = this.#wanted.get(key);
+    if (!wanted) return;
+    wanted.owners -= 1;
+    if (wanted.owners === 0) this.#wanted.delete(key);
+    this.#changed(key);
+  }
+
+  /** Whether every wanted topic is joined, or cannot be. */
+  get settled(): boolean {
+    return [...this.#wanted.keys()].every((key) => this.#positions.has(key) || this.#refused.has(key));
+  }
+
+  connect(): void {
+    clearTimeout(this.#retry);
+    if (this.#closed || this.#socket) return;
+    this.#setPhase("connecting", "", 0);
+    const socket = this.#options.connect(this.#options.url);
+    this.#socket = socket;
+    socket.onopen = () => this.#opened(socket);
+    socket.onmessage = (event) => this.#received(socket, event.data);
+    socket.onclose = (event) => this.#lost(socket, event.code, event.reason);
+    socket.onerror = () => undefined; // onclose follows, and says more
+    this.#expectWithin(CONNECT_MS);
+  }
+
+  /** The network may be back: do not wait for the next attempt. */
+  retryNow(): void {
+    if (this.#socket) return;
+    this.#attempt = 0;
+    this.connect();
+  }
+
+  ping(): number | null {
+    return this.#send({ op: "ping" });
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#retry);
+    clearTimeout(this.#silence);
+    const socket = this.#socket;
+    this.#socket = null;
+    socket?.close(1000);
+  }
+
+  #emit(event: StreamEvent): void {
+    for (const listener of this.#listeners) listener(event);
+  }
+
+  #setPhase(phase: Phase, reason: string, retryMs: number): void {
+    this.phase = phase;
+    this.#emit({ kind: "phase", phase, reason, retryMs });
+  }
+
+  #opened(socket: Socket): void {
+    if (socket !== this.#socket) return;
+    this.#openedAt = this.#options.now();
+    this.#setPhase("open", "", 0);
+    for (const key of this.#wanted.keys()) this.#changed(key);
+  }
+
+  #lost(socket: Socket, code: number, reason: string): void {
+    if (socket !== this.#socket) return;
+    clearTimeout(this.#silence);
+    this.#socket = null;
+    const lasted = this.phase === "open" ? this.#options.now() - this.#openedAt : 0;
+    if (lasted > GOOD_MS) this.#attempt = 0;
+    this.#asked.clear();
+    this.#subscribed.clear();
+    this.#refused.clear();
+    this.#positions.clear();
+    const retryMs = backoffMs(this.#attempt, code, this.#options.random());
+    this.#attempt += 1;
+    this.#retry = setTimeout(() => this.connect(), retryMs);
+    this.#setPhase("offline", reason, retryMs);
+  }
+
+  /** A connection that says nothing for too long is dead, even if nobody has noticed: closing it politely could take minutes. */
+  #expectWithin(ms: number): void {
+    clearTimeout(this.#silence);
+    this.#silence = setTimeout(() => {
+      const socket = this.#socket;
+      if (!socket) return;
+      this.#lost(socket, 4000, "nothing heard");
+      socket.close(4000);
+    }, ms);
+  }
+
+  #received(socket: Socket, text: string): void {
+    if (socket !== this.#socket) return;
+    this.#expectWithin(this.#silenceMs);
+    const message = parse(text);
+    if (!message) return;
+    switch (message.type) {
+      case "welcome":
+        this.#silenceMs = message.heartbeat_ms * SILENT_BEATS;
+        break;
+      case "subscribed":
+        this.#joined(message);
+        break;
+      case "trade":
+      case "quote":
+      case "candle":
+        if (!this.#advance(topicKey(topicOf(message)), message)) return;
+        break;
+      case "reset":
+        this.#positions.set(topicKey(message), { epoch: message.epoch, seq: message.seq });
+        break;
+      case "error":
+        this.#failed(message.id, message.code, message.retry);
+        break;
+    }
+    this.#emit({ kind: "message", message });
+  }
+
+  /** Note a tick's number; false where it must not be passed on, because it was before or nobody wants it any more. */
+  #advance(key: string, tick: { type: string; seq: number; snapshot?: boolean }): boolean {
+    const position = this.#positions.get(key);
+    if (!position || !this.#wanted.has(key)) return false;
+    // A closing candle carries the number of its last trade, which its forming ones had: candles have a rule of their own.
+    if (tick.type !== "candle" && !tick.snapshot && tick.seq <= position.seq) return false;
+    if (tick.seq > position.seq) position.seq = tick.seq;
+    return true;
+  }
+
+  #joined(
+    message: { id?: number; channel: Topic["channel"]; interval?: Topic["interval"] } & {
+      positions: Record<string, Position>;
+      errors: { symbol: string; code: string }[];
+    },
+  ): void {
+    const topicFor = (symbol: string): Topic => ({
+      channel: message.channel,
+      ...(message.interval ? { interval: message.interval } : {}),
+      symbol,
+    });
+    if (message.id !== undefined) this.#asked.delete(message.id);
+    for (const [symbol, position] of Object.entries(message.positions)) {
+      const topic = topicFor(symbol);
+      this.#positions.set(topicKey(topic), { ...position });
+      this.#emit({ kind: "joined", topic, position });
+    }
+    for (const { symbol, code } of message.errors) {
+      const topic = topicFor(symbol);
+      this.#refuse(topic, code);
+    }
+  }
+
+  #refuse(topic: Topic, code: string): void {
+    this.#subscribed.delete(topicKey(topic));
+    this.#refused.add(topicKey(topic));
+    this.#emit({ kind: "refused", topic, code });
+  }
+
+  /** A whole subscription was refused; one that may be tried again is. */
+  #failed(id: number | undefined, code: string, retry: boolean): void {
+    const topics = id === undefined ? undefined : this.#asked.get(id);
+    if (id === undefined || !topics) return;
+    this.#asked.delete(id);
+    for (const topic of topics) this.#subscribed.delete(topicKey(topic));
+    if (!retry) {
+      for (const topic of topics) this.#refuse(topic, code);
+      return;
+    }
+    setTimeout(() => {
+      for (const topic of topics) this.#changed(topicKey(topic));
+    }, ASK_AGAIN_MS);
+  }
+
+  /** Ask for what has changed once the caller is done: a watchlist makes one request, not one a symbol. */
+  #changed(key: string): void {
+    this.#pending.add(key);
+    if (this.#flushing) return;
+    this.#flushing = true;
+    queueMicrotask(() => this.#flush());
+  }
+
+  #flush(): void {
+    this.#flushing = false;
+    const keys = [...this.#pending];
+    this.#pending.clear();
+    if (this.#socket?.readyState !== OPEN) return;
+    const wanted = keys.flatMap((key) => this.#wanted.get(key)?.topic ?? []);
+    const fresh = wanted.filter((topic) => !this.#subscribed.has(topicKey(topic)));
+    for (const group of grouped(fresh)) {
+      for (const topic of group) this.#subscribed.add(topicKey(topic));
+      const id = this.#send(request("subscribe", group));
+      if (id !== null) this.#asked.set(id, group);
+    }
+    const gone = keys.filter((key) => this.#subscribed.has(key) && !this.#wanted.has(key));
+    for (const group of grouped(gone.map(topicFromKey))) {
+      for (const topic of group) {
+        this.#subscribed.delete(topicKey(topic));
+        this.#positions.delete(topicKey(topic));
+      }
+      this.#send(request("unsubscribe", group));
+    }
+  }
+
+  #send(fields: object): number | null {
+    if (this.#socket?.readyState !== OPEN) return null;
+    this.#id += 1;
+    this.#socket.send(JSON.stringify({ ...fields, id: this.#id }));
+    return this.#id;
+  }
+}
+
+function topicFromKey(key: string): Topic {
+  const [channel, interval, symbol] = key.split(" ") as [Topic["channel"], Topic["interval"] | "", string];
+  return { channel, ...(interval ? { interval } : {}), symbol };
+}
+
+/** Topics that one request can name: those of the same channel and interval. */
+function grouped(topics: Topic[]): Topic[][] {
+  const groups = new Map<string, Topic[]>();
+  for (const topic of topics) {
+    const key = topicKey({ ...topic, symbol: "" });
+    groups.set(key, [...(groups.get(key) ?? []), topic]);
+  }
+  return [...groups.values()];
+}
+
+function request(op: string, group: Topic[]): object {
+  const { channel, interval } = group[0]!;
+  return { op, channel, ...(interval ? { interval } : {}), symbols: group.map((topic) => topic.symbol) };
+}
