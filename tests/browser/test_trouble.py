@@ -1,0 +1,112 @@
+"""What the trading page does when things go wrong behind it."""
+
+import re
+import signal
+
+import httpx
+import pytest
+from playwright.async_api import Page, expect
+from redis import Redis
+
+from ticker.store.embedded import EmbeddedServer
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+FEEDS = [{"type": "simulated", "symbols": ["AAPL", "MSFT"], "ticks_per_s": 40}]
+SECONDS = 30
+
+
+def state(page: Page, wanted: str):
+    return expect(page.locator("#badge")).to_have_attribute("data-state", wanted)
+
+
+async def next_frame(page: Page) -> None:
+    """The page draws once a frame."""
+    await page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+async def read_candles(page: Page, count: int) -> list[list[str]]:
+    """The newest candles as the chart has them, read one by one with the arrow key: time, open, high, low, close."""
+    read: list[list[str]] = []
+    while len(read) < count and (len(read) < 2 or read[-1] != read[-2]):
+        await page.keyboard.press("ArrowLeft")
+        await next_frame(page)
+        texts = await page.locator("#legend time, #legend b").all_inner_texts()
+        read.append([texts[0][-8:], *(text.replace(",", "") for text in texts[1:5])])
+    # Before the oldest candle there is none: it is read again.
+    return read[::-1] if len(read) == count else read[-2::-1]
+
+
+async def test_a_killed_service_leaves_no_hole_in_the_chart(chromium, start_run, open_page, complaints):
+    """Offline while it is away; once it is back every candle is there that REST has, with its values."""
+    run = start_run(feeds=FEEDS)
+    page = await open_page(run.url, "?symbol=AAPL&interval=1s&time=utc")
+    await expect(page.locator("#legend time")).to_have_text(re.compile(r":\d\d$"))
+    killed = (await page.locator("#legend time").inner_text())[-8:]
+    run.end(signal.SIGKILL)
+    await state(page, "offline")
+    await expect(page.locator("#notice")).to_contain_text("Not connected")
+    run.start()
+    await state(page, "live")
+    await expect(page.locator("#notice")).to_be_empty()
+    for _ in range(5):
+        seen = await page.locator("#legend time").inner_text()
+        await expect(page.locator("#legend time")).not_to_have_text(seen)
+    shown = await read_candles(page, SECONDS)
+    async with httpx.AsyncClient(base_url=run.url) as client:
+        body = (await client.get("/v1/candles/AAPL", params={"interval": "1s", "limit": 200})).json()
+    stored = [
+        [clock(row["time"]), *(f"{row[name]:.2f}" for name in ("open", "high", "low", "close"))]
+        for row in body["candles"]
+    ]
+    begin = next(index for index, row in enumerate(stored) if row[0] == shown[0][0])
+    final = len(shown) - 2
+    assert shown[:final] == stored[begin : begin + final]
+    times = [row[0] for row in shown[:final]]
+    assert times.index(killed) < final - 2, "the candles that were compared lie on both sides of the outage"
+    complaints.expect("ERR_CONNECTION_REFUSED")
+    complaints.expect("WebSocket connection to")
+
+
+def clock(time_us: int) -> str:
+    seconds = time_us // 1_000_000 % 86_400
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+
+async def test_a_silent_store_is_shown_as_stale_and_a_lost_one_as_reset(
+    chromium, start_run, open_page, tmp_path, free_port, complaints
+):
+    """With the reason; then all goes on by itself, from nothing where nothing is left, and what happened can be read."""
+    with EmbeddedServer(tmp_path / "data", free_port()) as store:
+        run = start_run(feeds=FEEDS, redis={"url": store.url})
+        page = await open_page(run.url, "?symbol=AAPL&interval=1s")
+        store.stop()
+        await state(page, "stale")
+        await expect(page.locator("#notice")).to_contain_text("the store does not answer")
+        store.start()
+        await state(page, "live")
+        await page.locator("#badge").click()
+        events = page.locator(".events")
+        await expect(events).to_contain_text("Stale: the store does not answer")
+        await expect(events).to_contain_text("Live again (store)")
+        await page.keyboard.press("Escape")
+        with Redis.from_url(store.url) as client:
+            client.flushall()
+        await expect(page.locator("#notice")).to_contain_text("The store began anew")
+        await state(page, "live")
+        await expect(page.locator("#veil")).to_be_hidden()
+        volume = page.locator("#volume")
+        await expect(volume).to_have_text(re.compile(r"^[\d,]+$"))
+        await page.close()
+        run.end()
+    complaints.expect("ERR_CONNECTION_REFUSED")
+    complaints.expect("WebSocket connection to")
+    complaints.expect("503 (Service Unavailable)")
+
+
+async def test_a_service_without_symbols_says_so(chromium, start_run, open_page, tmp_path):
+    """No feed, no candles; the page waits for some."""
+    run = start_run(feeds=[])
+    page = await open_page(run.url, state=None)
+    await expect(page.locator("#veil")).to_contain_text("no feed has announced a symbol")
+    await expect(page.locator("#empty")).to_contain_text("No symbols yet")
