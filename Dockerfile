@@ -4,7 +4,7 @@ ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
 WORKDIR /src
-COPY requirements/build.txt requirements/run.txt requirements/
+COPY requirements/build.txt requirements/node.txt requirements/run.txt requirements/
 RUN python -m venv /build \
  && /build/bin/pip install --no-cache-dir --require-hashes -r requirements/build.txt
 # What runs lives in an environment of its own, which has no pip and is never compiled for: wheels or nothing.
@@ -14,6 +14,9 @@ RUN python -m venv --without-pip /opt/ticker \
 COPY pyproject.toml README.md LICENSE ./
 COPY feeds feeds
 COPY ticker ticker
+# The trading page, with a Node from PyPI that stays behind in this stage.
+COPY dashboard dashboard
+RUN /build/bin/python dashboard/build.py
 RUN /build/bin/python -m hatchling build --target wheel --directory /dist \
  && /build/bin/pip --python /opt/ticker/bin/python install --no-cache-dir --no-index --no-deps /dist/*.whl
 

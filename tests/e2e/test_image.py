@@ -205,11 +205,11 @@ def take_steps(root: Path) -> None:
 
 
 def pip_settings() -> dict[str, str]:
-    """How pip finds its packages on this machine, which is none of the image's business."""
+    """How pip and npm find their packages on this machine, which is none of the image's business."""
     return {
         name: value
         for name, value in os.environ.items()
-        if name.startswith(("PIP_", "SSL_")) or "PROXY" in name.upper()
+        if name.startswith(("PIP_", "SSL_", "npm_config_", "NPM_CONFIG_", "NODE_EXTRA_")) or "PROXY" in name.upper()
     }
 
 
@@ -219,7 +219,8 @@ def copy(words: list[str], workdir: Path, root: Path) -> None:
     for source in sources:
         found = REPOSITORY / source
         if found.is_dir():
-            shutil.copytree(found, goal, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+            built = shutil.ignore_patterns("__pycache__", "node_modules", "static")
+            shutil.copytree(found, goal, dirs_exist_ok=True, ignore=built)
         else:
             one = goal / found.name if target.endswith("/") else goal
             one.parent.mkdir(parents=True, exist_ok=True)
@@ -245,6 +246,8 @@ def test_the_image_has_the_locked_packages_and_no_tools(image: Path) -> None:
         [image / "opt/ticker/bin/ticker", "--version"], capture_output=True, text=True, check=True, cwd=image
     )
     assert re.search(r"\d+\.\d+\.\d+", version.stdout)
+    page = list((image / "opt/ticker").glob("lib/python*/site-packages/ticker/web/static/index.html.br"))
+    assert len(page) == 1, "the trading page was built on the way"
 
 
 def open_to_all(image: Path) -> str:
