@@ -222,10 +222,11 @@ async def test_a_clock_that_is_set_over_opens_and_closes_leaves_the_feed_in_the_
         (NEXT_OPEN - HOUR, "closed"),
         (NEXT_OPEN + HOUR, "live"),
         (TUESDAY - HOUR, "closed"),
-        (CLOSE - SECOND, "live"),
+        (CLOSE - HOUR, "live"),
     ):
         wall.set(now)
         await wait_until(lambda state=state: runner.state == state)
+    wall.set(CLOSE - SECOND)
     await wait_until(lambda: runner.state == "closed" and feed.polled_at[-1] == CLOSE - 1)
     assert all(TUESDAY <= time < CLOSE or time >= NEXT_OPEN for time in feed.polled_at)
 
