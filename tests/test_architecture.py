@@ -50,8 +50,8 @@ OWNERS = {
     "exchange_calendars": ("ticker.calendar",),
     "orjson": ("ticker.codec",),
     "prometheus_client": ("ticker.metrics",),
-    "uvicorn": ("ticker.serve", "ticker.web.uvicorn_websocket"),
-    "websockets": ("ticker.web.uvicorn_websocket",),
+    "uvicorn": ("ticker.serve", "ticker.web.uvicorn_websocket", "ticker.web.uvicorn_http", "ticker.web.uvicorn_config"),
+    "websockets": ("ticker.web.uvicorn_websocket", "ticker.web.handshake", "ticker.web.frame_reader"),
     "uvloop": ("ticker.serve", "ticker.cli"),
     "starlette": ("ticker.web", "ticker.app", "ticker.serve"),
     "pydantic": ("ticker.config", "ticker.limits", "feeds"),
@@ -73,7 +73,17 @@ OWNERS = {
 REDIS_BY_NAME = ("ticker.app", "ticker.tap", "ticker.check", "ticker.ingest.ingester", "ticker.history")
 """They hand a client on: `from redis.asyncio import Redis`, and that only in annotations."""
 
-PURE = ("ticker.candles", "ticker.web.params", "ticker.web.messages", "ticker.hub.hub")
+PURE = (
+    "ticker.candles",
+    "ticker.web.params",
+    "ticker.web.messages",
+    "ticker.web.frame_reader",
+    "ticker.hub.hub",
+    "ticker.hub.cohort",
+    "ticker.hub.subscriber",
+    "ticker.hub.topic",
+    "ticker.hub.frame",
+)
 IMPURE = frozenset({"asyncio", "redis", "starlette", "time"})
 
 

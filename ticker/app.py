@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from time import monotonic
 from typing import Any
 
 from redis.asyncio import Redis
@@ -101,6 +102,15 @@ async def ingesting(config: Config, feeds: Sequence[Feed]) -> AsyncIterator[Inge
             yield ingester
 
 
+def _soon(after_s: float, call: Callable[[], None]) -> None:
+    """In the next turn of the loop, or later."""
+    loop = asyncio.get_running_loop()
+    if after_s:
+        loop.call_later(after_s, call)
+    else:
+        loop.call_soon(call)
+
+
 @asynccontextmanager
 async def ingesting_apart(config: Config, feeds: Sequence[Feed]) -> AsyncIterator[tuple[Ingester, Starlette]]:
     """The same in a process of its own, with what answers there."""
@@ -119,7 +129,7 @@ def make_gateway(client: Redis, config: Config) -> Gateway:
         SnapshotReader(client, streams, chunks),
         lambda: catalog.read(client),
     )
-    hub = Hub()
+    hub = Hub(monotonic, _soon, config.websocket.flush_ms / 1000)
     gateway = Gateway(config, hub, history)
 
     async def load(symbol: str, interval: str) -> Loaded:

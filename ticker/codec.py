@@ -157,6 +157,13 @@ def last_seq(message: bytes) -> int:
     return int(orjson.loads(message)["seq"])
 
 
+def time_of(message: bytes) -> int | None:
+    """The time of a tick's or candle's message; None where it has none."""
+    begin = message.find(b'"time":') + len(b'"time":')
+    digits = message[begin : message.find(b",", begin)]
+    return int(digits) if digits.isdigit() else None
+
+
 def to_json(value: Mapping[str, Any] | Sequence[Any] | str) -> bytes:
     """Compact JSON."""
     return orjson.dumps(value)

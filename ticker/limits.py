@@ -38,6 +38,22 @@ class Limits(BaseModel):
     first_subscribe_s: int = _limit(
         60, "seconds", "connection", "4408", "time in which a connection must subscribe to something"
     )
+    http_connections: int = _limit(
+        1_000,
+        "connections",
+        "process",
+        "503",
+        "connections of one gateway process that send requests, without WebSockets",
+    )
+    head_bytes: int = _limit(
+        16_384, "bytes", "request", "431", "the head of one request, and its body, which none needs"
+    )
+    head_s: int = _limit(
+        10, "seconds", "request", "408", "time in which the head of a request must have come, from its first byte"
+    )
+    answer_s: int = _limit(
+        30, "seconds", "request", "", "time in which a client must take some of an answer before it is cut off"
+    )
     heal_messages: int = _limit(
         10_000,
         "messages",

@@ -159,6 +159,8 @@ REQUESTS = _counter(
 )
 MESSAGES = _counter("ticker_websocket_messages", "messages", "Messages handed to WebSocket clients.")
 BYTES = _counter("ticker_websocket_bytes", "bytes", "Bytes of the messages handed to WebSocket clients.")
+SKIPPED = _counter("ticker_websocket_skipped", "messages", "Messages that gave way to a newer one (`latest`).")
+COHORTS = _gauge("ticker_websocket_cohorts", "cohorts", "Groups of WebSocket clients with the same subscriptions.")
 LIMIT_HITS = _counter("ticker_limit_hits", "times", "Times a limit was met.", "limit")
 
 # HTTP.

@@ -1,4 +1,4 @@
-"""Runs uvicorn the one way in which the gateway works: our WebSocket class, sockets bound beforehand, bounded shutdown."""
+"""Runs uvicorn the one way in which the gateway works: our protocol classes, sockets bound beforehand, bounded shutdown."""
 
 import asyncio
 import logging
@@ -21,7 +21,8 @@ from ticker import logs, metrics
 from ticker.app import Part, create_app
 from ticker.config import Config
 from ticker.errors import ConfigError
-from ticker.web.uvicorn_websocket import IMPORT_STRING
+from ticker.web import uvicorn_http, uvicorn_websocket
+from ticker.web.uvicorn_config import LimitedConfig
 
 WORKER_CONFIG = "_TICKER_WORKER_CONFIG"
 """How a worker process gets its configuration: it is started anew and inherits only the environment."""
@@ -85,28 +86,34 @@ _HTTP_OPTIONS: dict[str, Any] = {
 def options(config: Config) -> dict[str, Any]:
     """What uvicorn is told."""
     return _HTTP_OPTIONS | {
-        "ws": IMPORT_STRING,
+        "ws": uvicorn_websocket.IMPORT_STRING,
+        "http": uvicorn_http.IMPORT_STRING,
         "ws_max_size": config.limits.frame_bytes,
         "ws_per_message_deflate": False,
         "lifespan": "on",
     }
 
 
+def uvicorn_config(app: Any, config: Config, **more: Any) -> LimitedConfig:
+    """What uvicorn is told, with `more` of it, and the limits that our own classes keep."""
+    return LimitedConfig(app, config.limits, **options(config) | more)
+
+
 def run_all(
     config: Config, feeds: Sequence[Feed], sock: socket.socket, announce: Callable[[], None], *also: Part
 ) -> None:
     """Ingester and gateway in this process, and `also` beside them, until a signal ends it."""
-    _run(Server(uvicorn.Config(create_app(config, feeds, *also), **options(config)), announce), sock)
+    _run(Server(uvicorn_config(create_app(config, feeds, *also), config), announce), sock)
 
 
 def run_gateway(config: Config, sock: socket.socket, announce: Callable[[], None]) -> None:
     """Gateways, until a signal ends them: in this process, or in as many workers as the configuration wants."""
     if config.server.workers == 1:
-        _run(Server(uvicorn.Config(create_app(config), **options(config)), announce), sock)
+        _run(Server(uvicorn_config(create_app(config), config), announce), sock)
         return
     os.environ[WORKER_CONFIG] = config.model_dump_json(by_alias=True, exclude_unset=True)
     os.environ[WORKER_PARENT] = str(os.getpid())
-    worker = uvicorn.Config("ticker.serve:worker_app", factory=True, workers=config.server.workers, **options(config))
+    worker = uvicorn_config("ticker.serve:worker_app", config, factory=True, workers=config.server.workers)
     # That a worker has died and another takes its place, uvicorn tells at this level.
     logging.getLogger("uvicorn.error").setLevel(logging.INFO)
     with _shared_metrics():

@@ -4,6 +4,7 @@ import ast
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from ticker.hub import relay
 from ticker.hub.service import Service
+from ticker.hub.subscriber import OutboxLimits, Subscriber
 
 DEADLINE_S = 20.0
 
@@ -62,18 +64,33 @@ def of_source(kind: str) -> dict[str, Any]:
     pytest.fail(f"the relay makes no {kind}")
 
 
+def of_a_slow_client() -> dict[str, Any]:
+    """What a client is told whose kernel has taken nothing for a while."""
+    written: list[bytes] = []
+    transport = SimpleNamespace(write=written.append, get_write_buffer_size=lambda: 60)
+    door: Any = SimpleNamespace(transport=transport, heard=True)
+    slow = Subscriber(door, OutboxLimits(100, 5), lambda: 0.0, lambda *why: pytest.fail(f"given up: {why}"))
+    slow.fill()
+    slow.send(b"{}")
+    slow.drain()
+    told: dict[str, Any] = json.loads(written[0][2 : 2 + written[0][1]])
+    return told
+
+
 @pytest.fixture(scope="module")
 def heard(docs: Any, all_blocks: list[Any]) -> dict[str, list[dict[str, Any]]]:
     """Real messages, by type."""
     service = Service(0.0)
     found: dict[str, list[dict[str, Any]]] = {"gap": [of_source("gap")], "reset": [of_source("reset")]}
     found["service"] = [json.loads(text) for text in service.check(60.0, 1, {})]
+    found["slow"] = [of_a_slow_client()]
     requests = [
         {"op": "subscribe", "id": 1, "channel": "trades", "symbols": ["AAPL", "MSFT", "ZZZZ"]},
         {"op": "list", "id": 4},
         {"op": "subscribe", "id": 2, "channel": "quotes", "symbols": ["*"]},
         {"op": "subscribe", "id": 3, "channel": "candles", "interval": "1m", "symbols": ["AAPL"]},
         {"op": "ping", "id": 5},
+        {"op": "stats", "id": 8},
         {"op": "jump", "id": 6},
         {"op": "unsubscribe", "id": 7, "channel": "trades", "symbols": ["MSFT"]},
     ]

@@ -556,6 +556,18 @@ def test_workers_end_in_order(folder: Folder, valkey_url: str, block_until: Call
     assert "Traceback" not in command.errors()
 
 
+def test_workers_keep_the_limits(folder: Folder, valkey_url: str, block_until: Callable[..., None]) -> None:
+    """Those of HTTP too, which our protocol class keeps in each of them."""
+    folder.config["redis"]["url"] = valkey_url
+    folder.config["limits"] = {"head_s": 1, "head_bytes": 1_000}
+    _, url = folder.serve("serve", "--workers", "2")
+    block_until(lambda: answers(url))
+    assert httpx.get(url, headers={"X-Large": "x" * 2_000}).status_code == 431
+    with socket.create_connection(("127.0.0.1", folder.port), timeout=5) as slow:
+        slow.sendall(b"GET / HTTP/1.1\r\n")
+        assert slow.recv(1_000).startswith(b"HTTP/1.1 408 ")
+
+
 def answers(url: str) -> bool:
     try:
         return httpx.get(f"{url}/readyz").status_code in (200, 503)

@@ -13,7 +13,7 @@ from ticker.limits import LIMITS, Limits
 
 REPOSITORY = Path(__file__).parents[2]
 CODES = {
-    *("503", "1009", "4400", "4408", "4429", "4508"),
+    *("408", "431", "503", "1009", "4400", "4408", "4429", "4508"),
     *("too_many_symbols", BadRequest.code, "unavailable", "gap", "next", ""),
 }
 """What the contract has for a client that meets a limit; nothing where it meets the server only."""

@@ -12,7 +12,8 @@ from ticker import codec
 from ticker.candles.builder import CandleBuilder
 from ticker.candles.candle import Candle
 from ticker.candles.interval import INTERVALS
-from ticker.hub.hub import Hub, Topic
+from ticker.hub.hub import Hub
+from ticker.hub.topic import Topic
 
 LOADS_AT_ONCE = 8
 
@@ -64,10 +65,10 @@ class Fold:
             self.seq = seq
             self.builder.add(time, price, size, seq)
 
-    def message(self, candle: Candle, *, final: bool) -> str:
+    def message(self, candle: Candle, *, final: bool) -> bytes:
         """A candle as it is sent."""
         assert self.topic.interval is not None
-        return codec.candle_message(self.topic.symbol, self.topic.interval, candle, final=final)
+        return codec.candle_message(self.topic.symbol, self.topic.interval, candle, final=final).encode()
 
 
 class Forming:
@@ -143,7 +144,7 @@ class Forming:
         """Whether anything is folded from the symbol's trades."""
         return symbol in self._folds
 
-    def latest(self, topic: Topic) -> str | None:
+    def latest(self, topic: Topic) -> bytes | None:
         """The newest candle of a fold as it stands; those who have it forming already get it first."""
         fold = self.fold_of(topic)
         if fold is None or fold.builder is None:
@@ -152,7 +153,7 @@ class Forming:
         newest = fold.builder.newest()
         return fold.message(newest[0], final=newest[1]) if newest else None
 
-    def on_trade(self, symbol: str, message: str, seq: int) -> None:
+    def on_trade(self, symbol: str, message: bytes, seq: int) -> None:
         """A trade goes out to the subscribers."""
         folds = self._folds.get(symbol)
         if folds:
@@ -187,4 +188,4 @@ class Forming:
 
     def _send(self, fold: Fold, candles: list[Candle], *, final: bool) -> None:
         for candle in candles:
-            self._hub.publish(fold.topic, fold.message(candle, final=final))
+            self._hub.publish(fold.topic, fold.message(candle, final=final), candle.time)

@@ -1,79 +1,150 @@
-"""Who gets which message: topics, their members, and the handing out."""
+"""Who gets which message: topics, the cohorts of clients that have them, and the handing out."""
 
 from collections import Counter
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
-ALL = "*"
-"""Stands for every symbol, also those that appear later."""
+from ticker.hub.cohort import Cohort, Key, LatestCohort
+from ticker.hub.frame import text_frame
+from ticker.hub.subscriber import Delivered, Subscriber
+from ticker.hub.topic import ALL, Delivery, Topic
 
+SLOTS = 20
+"""Heartbeats are spread over so many parts of their interval."""
 
-class Topic(NamedTuple):
-    """What one can subscribe to: a channel, for candles with an interval, and a symbol or `*`."""
-
-    channel: str
-    symbol: str
-    interval: str | None = None
-
-    @property
-    def everything(self) -> "Topic":
-        """The same for all symbols."""
-        return self._replace(symbol=ALL)
+Soon = Callable[[float, Callable[[], None]], object]
+"""Calls a function after so many seconds; 0: in the next turn of the loop, before anything is read again."""
 
 
-class Subscriber(Protocol):
-    """Whoever takes messages. `offer` keeps or refuses, at once: it never waits."""
+@dataclass(slots=True)
+class _Pulse:
+    """Cohorts that get the latest every so often: those that something waits for, and when they may get it."""
 
-    def offer(self, message: str) -> None:
-        """One more message."""
-
-    def heartbeat(self, time_us: int) -> None:
-        """A sign of life is due."""
-
-    @property
-    def state(self) -> str:
-        """`new` (nothing subscribed), `current` (nothing waits) or `behind` (messages wait), for the metrics."""
-
-    @property
-    def queued_bytes(self) -> int:
-        """What waits, likewise."""
+    waiting: list[LatestCohort] = field(default_factory=list)
+    next_s: float = 0.0
+    armed: bool = False
 
 
 class Hub:
-    """The members of every topic."""
+    """All cohorts. A message is framed once; who gets it is known before it comes."""
 
-    def __init__(self) -> None:
-        self._members: dict[Topic, dict[Subscriber, None]] = {}
+    def __init__(self, now_s: Callable[[], float], soon: Soon, flush_s: float = 0.0) -> None:
+        """`flush_s`: how long messages are collected before they are written; 0 for one turn of the loop."""
+        self.delivered = Delivered()
+        self.on_flush: Callable[[bytes], None] | None = None
+        """Called with the newest frame of each flush, before it is written."""
+        self._now_s = now_s
+        self._soon = soon
+        self._flush_s = flush_s
         self._everyone: dict[Subscriber, None] = {}
+        self._slots: list[dict[Subscriber, None]] = [{} for _ in range(SLOTS)]
+        self._slot = 0
+        self._full: dict[Subscriber, None] = {}
+        self._cohorts: dict[Key, Cohort] = {}
+        self._of_topic: dict[Topic, dict[Cohort, None]] = {}
         self._admitted: dict[Topic, set[str]] = {}
+        self._targets: dict[Topic, tuple[tuple[Cohort, ...], tuple[LatestCohort, ...]]] = {}
+        self._dirty: list[Cohort] = []
+        self._flushing = False
+        self._pulses: dict[Delivery, _Pulse] = {}
+
+    # Clients come and go.
 
     def arrive(self, subscriber: Subscriber) -> None:
-        """From now on this subscriber gets what is for everyone."""
+        """From now on this client gets what is for everyone."""
         self._everyone[subscriber] = None
+        self._slot = (self._slot + 1) % SLOTS
+        subscriber.slot = self._slot
+        self._slots[subscriber.slot][subscriber] = None
+        subscriber.delivered = self.delivered
+        door = subscriber.door
+
+        def fill() -> None:
+            self._full[subscriber] = None
+            subscriber.fill()
+
+        def drain() -> None:
+            subscriber.drain()
+            if not subscriber.full:
+                self._full.pop(subscriber, None)
+
+        door.on_full, door.on_room, door.on_gone = fill, drain, lambda: self.depart(subscriber)
 
     def depart(self, subscriber: Subscriber) -> None:
-        """This subscriber gets nothing any more; its topics were left before."""
+        """This client gets nothing any more."""
         self._everyone.pop(subscriber, None)
+        self._slots[subscriber.slot].pop(subscriber, None)
+        self._full.pop(subscriber, None)
+        subscriber.end()
+        for cohort in list(subscriber.cohorts.values()):
+            self._drop(cohort, subscriber)
+        subscriber.cohorts.clear()
+        subscriber.topics.clear()
 
-    def join(self, topic: Topic, subscriber: Subscriber) -> None:
-        """From now on this subscriber gets what is published to the topic."""
-        self._members.setdefault(topic, {})[subscriber] = None
+    def join(self, subscriber: Subscriber, topics: Iterable[Topic], delivery: Delivery) -> None:
+        """From now on this client gets these topics as it wants them delivered."""
+        self._change(subscriber, subscriber.topics | dict.fromkeys(topics, delivery))
 
-    def leave(self, topic: Topic, subscriber: Subscriber) -> None:
+    def leave(self, subscriber: Subscriber, topics: Iterable[Topic]) -> None:
         """Undo `join`."""
-        members = self._members.get(topic)
-        if members is not None:
-            members.pop(subscriber, None)
-            if not members:
-                del self._members[topic]
+        gone = set(topics)
+        self._change(subscriber, {topic: how for topic, how in subscriber.topics.items() if topic not in gone})
+
+    def _change(self, subscriber: Subscriber, topics: dict[Topic, Delivery]) -> None:
+        """Put a client into the cohorts of what it has now."""
+        subscriber.topics = topics
+        keys, before = _keys(topics), subscriber.cohorts
+        subscriber.cohorts = {}
+        for delivery, key in keys.items():
+            cohort = before.get(delivery)
+            if cohort is None or cohort.key != key:
+                cohort = self._cohort(key)
+                cohort.join(subscriber)
+            subscriber.cohorts[delivery] = cohort
+        # Left last, so that topics which somebody has before and after are had all the time.
+        for delivery, cohort in before.items():
+            if subscriber.cohorts.get(delivery) is not cohort:
+                self._drop(cohort, subscriber)
+
+    def _cohort(self, key: Key) -> Cohort:
+        found = self._cohorts.get(key)
+        if found is None:
+            made = LatestCohort if key.delivery.latest else Cohort
+            found = self._cohorts[key] = made(key, self.delivered)
+            for topic in key.topics:
+                self._of_topic.setdefault(topic, {})[found] = None
+                self._forget_targets(topic)
+        return found
+
+    def _drop(self, cohort: Cohort, subscriber: Subscriber) -> None:
+        cohort.leave(subscriber)
+        if len(cohort):
+            return
+        del self._cohorts[cohort.key]
+        for topic in cohort.key.topics:
+            cohorts = self._of_topic[topic]
+            del cohorts[cohort]
+            if not cohorts:
+                del self._of_topic[topic]
                 self._admitted.pop(topic, None)
+            self._forget_targets(topic)
+
+    def _forget_targets(self, topic: Topic) -> None:
+        if topic.symbol == ALL:
+            self._targets.clear()
+        else:
+            self._targets.pop(topic, None)
+
+    # Topics of all symbols.
 
     def wanted(self, topic: Topic) -> bool:
         """Whether anybody would get what is published to the topic."""
-        return topic in self._members or topic.everything in self._members
+        return topic in self._of_topic or topic.everything in self._of_topic
 
     def admit(self, everything: Topic, symbol: str) -> None:
         """From now on those who have all symbols get this one too: they know where its messages begin."""
         self._admitted.setdefault(everything, set()).add(symbol)
+        self._targets.pop(everything._replace(symbol=symbol), None)
 
     def admitted(self, everything: Topic, symbol: str) -> bool:
         """Whether those who have all symbols get this one."""
@@ -81,33 +152,105 @@ class Hub:
 
     def topics_of_all(self) -> list[Topic]:
         """The topics of all symbols that have members."""
-        return [topic for topic in self._members if topic.symbol == ALL]
+        return [topic for topic in self._of_topic if topic.symbol == ALL]
 
-    def publish_to(self, topic: Topic, message: str) -> None:
-        """Hand a message to the members of exactly this topic."""
-        for subscriber in tuple(self._members.get(topic, ())):
-            subscriber.offer(message)
+    # Messages.
 
-    def publish(self, topic: Topic, message: str) -> None:
-        """Hand a message to each member once: those who named the symbol, and those who asked for all symbols."""
-        named = self._members.get(topic, {})
-        for subscriber in tuple(named):
-            subscriber.offer(message)
-        everything = topic.everything
-        if self.admitted(everything, topic.symbol):
-            for subscriber in tuple(self._members.get(everything, ())):
-                if subscriber not in named:
-                    subscriber.offer(message)
+    def publish(self, topic: Topic, payload: bytes, slot: int = 0) -> None:
+        """Hand a message to each client once: to those who named the symbol, and to those who asked for all symbols.
 
-    def broadcast(self, message: str) -> None:
+        Of those that want the latest only, it takes the place of an older one of the topic and `slot`.
+        """
+        targets = self._targets.get(topic)
+        if targets is None:
+            targets = self._find_targets(topic)
+        every, latest = targets
+        if every:
+            frame = text_frame(payload)
+            for cohort in every:
+                pending = cohort.pending
+                pending.append(frame)
+                if len(pending) == 1:
+                    self._mark(cohort)
+        for waiting in latest:
+            if waiting.replace((topic, slot), payload):
+                self._pulse(waiting)
+
+    def control(self, topic: Topic, payload: bytes) -> None:
+        """The same for a message that never gives way to a newer one."""
+        every, latest = self._targets.get(topic) or self._find_targets(topic)
+        frame = text_frame(payload)
+        for cohort in (*every, *latest):
+            if cohort.control(frame):
+                self._mark(cohort)
+
+    def control_to(self, topic: Topic, payload: bytes) -> None:
+        """A control message for the members of exactly this topic."""
+        frame = text_frame(payload)
+        for cohort in tuple(self._of_topic.get(topic, ())):
+            if cohort.control(frame):
+                self._mark(cohort)
+
+    def broadcast(self, payload: bytes) -> None:
         """Hand a message to everyone."""
         for subscriber in tuple(self._everyone):
-            subscriber.offer(message)
+            subscriber.send(payload)
 
-    def heartbeat(self, time_us: int) -> None:
-        """A sign of life to everyone."""
-        for subscriber in tuple(self._everyone):
-            subscriber.heartbeat(time_us)
+    def _find_targets(self, topic: Topic) -> tuple[tuple[Cohort, ...], tuple[LatestCohort, ...]]:
+        found = dict(self._of_topic.get(topic, {}))
+        everything = topic.everything
+        if self.admitted(everything, topic.symbol):
+            found |= {c: None for c in self._of_topic.get(everything, ()) if topic not in c.key.excluded}
+        latest = tuple(cohort for cohort in found if isinstance(cohort, LatestCohort))
+        targets = self._targets[topic] = tuple(c for c in found if not isinstance(c, LatestCohort)), latest
+        return targets
+
+    def _mark(self, cohort: Cohort) -> None:
+        """Something is collected for a cohort that had nothing."""
+        self._dirty.append(cohort)
+        if not self._flushing:
+            self._flushing = True
+            self._soon(self._flush_s, self.flush)
+
+    def flush(self) -> None:
+        """Write what has been collected."""
+        self._flushing = False
+        dirty, self._dirty = self._dirty, []
+        if self.on_flush is not None and (pending := dirty[-1].pending):
+            self.on_flush(pending[-1])
+        for cohort in dirty:
+            cohort.flush_collected()
+
+    def _pulse(self, cohort: LatestCohort) -> None:
+        """Something waits for a cohort of the latest: it goes out as soon as its interval allows."""
+        delivery = cohort.key.delivery
+        pulse = self._pulses.setdefault(delivery, _Pulse())
+        pulse.waiting.append(cohort)
+        if not pulse.armed:
+            pulse.armed = True
+            self._soon(max(pulse.next_s - self._now_s(), 0.0), lambda: self._beat_pulse(delivery, pulse))
+
+    def _beat_pulse(self, delivery: Delivery, pulse: _Pulse) -> None:
+        pulse.armed = False
+        pulse.next_s = self._now_s() + delivery.every_ms / 1000
+        waiting, pulse.waiting = pulse.waiting, []
+        for cohort in waiting:
+            cohort.flush_latest()
+
+    # Now and then.
+
+    def beat(self, heartbeat: Callable[[int], bytes]) -> None:
+        """One part of all clients gets a sign of life, made with the number of messages sent to it."""
+        self._slot = (self._slot + 1) % SLOTS
+        for subscriber in tuple(self._slots[self._slot]):
+            subscriber.catch_up()
+            subscriber.beat(heartbeat(subscriber.sent))
+
+    def look(self) -> None:
+        """Give up those that have not kept up for too long."""
+        now_s = self._now_s()
+        for subscriber in tuple(self._full):
+            subscriber.look(now_s)
 
     def everyone(self) -> tuple[Subscriber, ...]:
         """All who are here."""
@@ -115,10 +258,31 @@ class Hub:
 
     def subscriptions(self) -> Counter[str]:
         """How many there are on each channel: one for each topic and member."""
-        found: Counter[str] = Counter()
-        for topic, members in self._members.items():
-            found[topic.channel] += len(members)
-        return found
+        return Counter(topic.channel for subscriber in self._everyone for topic in subscriber.topics)
+
+    @property
+    def cohorts(self) -> int:
+        """How many different sets of subscriptions there are."""
+        return len(self._cohorts)
 
     def __len__(self) -> int:
         return len(self._everyone)
+
+
+def _keys(topics: Mapping[Topic, Delivery]) -> dict[Delivery, Key]:
+    """The cohorts of a client with these topics. A symbol that is named comes as named, not also through `*`."""
+    parts: dict[Delivery, list[Topic]] = {}
+    for topic, delivery in topics.items():
+        parts.setdefault(delivery, []).append(topic)
+    if len(parts) == 1:
+        ((delivery, members),) = parts.items()
+        return {delivery: Key(delivery, frozenset(members))}
+    return {
+        delivery: Key(delivery, frozenset(members), _excluded(members, topics)) for delivery, members in parts.items()
+    }
+
+
+def _excluded(members: list[Topic], topics: Mapping[Topic, Delivery]) -> frozenset[Topic]:
+    wide = {topic for topic in members if topic.symbol == ALL}
+    own = set(members)
+    return frozenset(t for t in topics if t not in own and t.symbol != ALL and t.everything in wide)

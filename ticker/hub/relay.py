@@ -12,7 +12,8 @@ from typing import Protocol
 
 from ticker import codec, metrics
 from ticker.errors import StoreError, StoreUnavailable
-from ticker.hub.hub import Hub, Topic
+from ticker.hub.hub import Hub
+from ticker.hub.topic import Topic
 from ticker.store.tick_stream import KINDS, MESSAGE_TYPE, STREAM, Entry, Kind, Tip
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class Track:
         self.channel = STREAM[kind](symbol)
         self.epoch: str | None = None
         self.seq = 0
-        self.message: str | None = None
+        self.message: bytes | None = None
         self.held: list[bytes] | None = []
 
 
@@ -64,7 +65,7 @@ class Relay:
         hub: Hub,
         ticks: Ticks,
         channels: Channels,
-        on_trade: Callable[[str, str, int], None],
+        on_trade: Callable[[str, bytes, int], None],
         on_break: Callable[[str], None],
         *,
         heal_most: int,
@@ -148,7 +149,7 @@ class Relay:
             return
         seq = _seq(track, payload)
         if seq == track.seq + 1:
-            self._publish(track, payload.decode(), seq)
+            self._publish(track, payload, seq)
         elif seq is not None and seq > track.seq:
             track.held = [payload]
             self._question(track)
@@ -231,7 +232,7 @@ class Relay:
             seq = _seq(track, payload)
             if seq is not None and seq > track.seq:
                 self._announce_hole(track, seq, "store_lost")
-                self._publish(track, payload.decode(), seq)
+                self._publish(track, payload, seq)
 
     def _announce_hole(self, track: Track, seq: int, reason: str) -> None:
         """Where `seq` is not the next number, say what is missing before it."""
@@ -239,21 +240,21 @@ class Relay:
             return
         metrics.GAPS.labels(track.kind).inc()
         gap = {"type": "gap", "channel": track.kind, "symbol": track.symbol, "from": track.seq + 1, "to": seq - 1}
-        self._hub.publish(track.topic, codec.to_json(gap | {"reason": reason}).decode())
+        self._hub.control(track.topic, codec.to_json(gap | {"reason": reason}))
         track.seq = seq - 1
         self._break(track)
 
     def _reset(self, track: Track, epoch: str, seq: int) -> None:
         track.epoch, track.seq, track.message = epoch, seq, None
         reset = {"type": "reset", "channel": track.kind, "symbol": track.symbol, "epoch": epoch, "seq": seq}
-        self._hub.publish(track.topic, codec.to_json(reset).decode())
+        self._hub.control(track.topic, codec.to_json(reset))
         self._break(track)
 
     def _break(self, track: Track) -> None:
         if track.kind == "trades":
             self._on_break(track.symbol)
 
-    def _publish(self, track: Track, message: str, seq: int) -> None:
+    def _publish(self, track: Track, message: bytes, seq: int) -> None:
         track.seq, track.message = seq, message
         self._hub.publish(track.topic, message)
         if track.kind == "trades":
@@ -285,5 +286,5 @@ def _seq(track: Track, payload: bytes) -> int | None:
         return None
 
 
-def _message(track: Track, fields: Sequence[bytes]) -> str:
-    return codec.entry_message(MESSAGE_TYPE[track.kind], track.symbol, fields)
+def _message(track: Track, fields: Sequence[bytes]) -> bytes:
+    return codec.entry_message(MESSAGE_TYPE[track.kind], track.symbol, fields).encode()

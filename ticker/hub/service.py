@@ -40,7 +40,7 @@ class Service:
         """A feed's clock at its last heartbeat, in microseconds; 0 where none is known."""
         return int(self.feeds.get(feed, {}).get("clock", 0))
 
-    def check(self, now_s: float, time_us: int, symbols: Mapping[str, Sequence[str]]) -> list[str]:
+    def check(self, now_s: float, time_us: int, symbols: Mapping[str, Sequence[str]]) -> list[bytes]:
         """Messages for everyone: what has gone stale or come back since the last time. `symbols`: those of each feed."""
         now = self._wrong(now_s, symbols)
         before, self._stale = self._stale, now
@@ -49,7 +49,7 @@ class Service:
         healed = [reason for reason in before if reason not in now]
         return messages + [self._message("live", reason, time_us) for reason in healed]
 
-    def standing(self, time_us: int) -> list[str]:
+    def standing(self, time_us: int) -> list[bytes]:
         """What somebody who has just come must be told."""
         return [self._message("stale", reason, time_us) for reason in self._stale]
 
@@ -73,8 +73,8 @@ class Service:
         touched = sorted(symbol for name in failed for symbol in symbols.get(name, ()))
         return {"feed": touched} if failed else {}
 
-    def _message(self, state: str, reason: Reason, time_us: int) -> str:
+    def _message(self, state: str, reason: Reason, time_us: int) -> bytes:
         message: dict[str, Any] = {"type": "service", "state": state, "reason": reason, "time": time_us}
         if reason == "feed" and state == "stale":
             message["symbols"] = self._stale["feed"]
-        return codec.to_json(message).decode()
+        return codec.to_json(message)

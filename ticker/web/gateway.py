@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic, time_ns
-from typing import Any
+from typing import Any, Protocol
 
 from ticker import codec, metrics
 from ticker.config import Config
@@ -16,9 +17,10 @@ from ticker.history.candles import CandleHistory
 from ticker.history.snapshots import SnapshotReader
 from ticker.history.ticks import TickHistory
 from ticker.hub.forming import Forming
-from ticker.hub.hub import Hub, Topic
+from ticker.hub.hub import SLOTS, Hub
 from ticker.hub.relay import Relay
 from ticker.hub.service import REASONS, Service
+from ticker.hub.topic import Topic
 from ticker.store import keys
 from ticker.store.subscription import Messages, Subscription
 from ticker.store.tick_stream import KINDS, Kind
@@ -46,6 +48,13 @@ class History:
     read_catalog: Callable[[], Any]
 
 
+class Unsubscribed(Protocol):
+    """A connection that has subscribed to nothing yet."""
+
+    def check_first_subscribe(self, waited_s: float) -> None:
+        """Close it where it has waited for too long."""
+
+
 class Gateway:
     """Everything that connections and REST share in one process; `app` makes the parts and puts them in."""
 
@@ -56,7 +65,10 @@ class Gateway:
         self.service = Service(monotonic())
         self.symbols: Metadata = {}
         self.lag = Lag(self.clock_of)
+        hub.on_flush = self.lag.sent
         self.connections_by_address: dict[str, int] = {}
+        self.unsubscribed: dict[Unsubscribed, float] = {}
+        """Connections that have subscribed to nothing yet, and since when."""
         self._limits = {loopback: config.limits_in_force(loopback=loopback) for loopback in (False, True)}
         self._by_feed: dict[str, list[str]] = {}
         self._catalog_wanted = asyncio.Event()
@@ -156,7 +168,7 @@ class Gateway:
         fold = self.forming.fold_of(topic)
         return messages.position(fold.epoch, fold.seq) if fold else messages.position(None, 0)
 
-    def last_message(self, topic: Topic) -> str | None:
+    def last_message(self, topic: Topic) -> bytes | None:
         """The last message of a tracked topic; what is due to its members already goes out first."""
         if topic.interval is None:
             return self.relay.track_of(topic).message
@@ -217,7 +229,7 @@ class Gateway:
                 text = messages.message(
                     "subscribed", channel=everything.channel, **interval, positions=positions, errors=[]
                 )
-                self.hub.publish_to(everything, text)
+                self.hub.control_to(everything, text)
                 self.hub.admit(everything, symbol)
 
     async def _check(self) -> None:
@@ -230,8 +242,19 @@ class Gateway:
                 metrics.STALE.labels(reason).set(reason in self.service.stale)
             for text in self.service.check(monotonic(), now_us(), self._by_feed):
                 self.hub.broadcast(text)
-                log.info("service: %s", text)
+                log.info("service: %s", text.decode())
+            self.hub.look()
+            for connection, since_s in list(self.unsubscribed.items()):
+                connection.check_first_subscribe(monotonic() - since_s)
+            self._count_delivered()
             await asyncio.sleep(CHECK_S)
+
+    def _count_delivered(self) -> None:
+        delivered = self.hub.delivered
+        metrics.MESSAGES.inc(delivered.messages)
+        metrics.BYTES.inc(delivered.bytes)
+        metrics.SKIPPED.inc(delivered.skipped)
+        delivered.messages = delivered.bytes = delivered.skipped = 0
 
     async def _mend_forming(self) -> None:
         """Begin candles again whose trades were in doubt; apart from `_check`, because a lost store keeps it waiting."""
@@ -247,8 +270,8 @@ class Gateway:
 
     async def _heartbeats(self) -> None:
         while True:
-            await asyncio.sleep(self.config.websocket.heartbeat_ms / 1000)
-            self.hub.heartbeat(now_us())
+            await asyncio.sleep(self.config.websocket.heartbeat_ms / 1000 / SLOTS)
+            self.hub.beat(partial(messages.heartbeat, now_us()))
 
     async def _sweep(self) -> None:
         """Let go of what nobody wants any more."""
@@ -259,7 +282,8 @@ class Gateway:
             self.take_census()
 
     def take_census(self) -> None:
-        """Count the connections and what they have, for a scrape."""
+        """Count the connections, what they have and what they were sent, for a scrape."""
+        self._count_delivered()
         states: Counter[str] = Counter()
         queued_bytes = 0
         for one in self.hub.everyone():
@@ -268,6 +292,7 @@ class Gateway:
         for state in STATES:
             metrics.STATES.labels(state).set(states[state])
         metrics.QUEUED_BYTES.set(queued_bytes)
+        metrics.COHORTS.set(self.hub.cohorts)
         subscriptions = self.hub.subscriptions()
         for channel in messages.CHANNELS:
             metrics.SUBSCRIPTIONS.labels(channel).set(subscriptions[channel])

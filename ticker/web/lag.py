@@ -1,18 +1,14 @@
 """Samples how old ticks are when they arrive from the store and when they go to clients' sockets.
 
-A sample, because both happen more often than anything may be counted: at most one in 10 ms of what arrives, and about 100 a
-second of what is sent, spread over the connections so that each comes up as often as any other.
+A sample, because both happen more often than anything may be counted: at most one in 10 ms of each.
 """
 
 from collections.abc import Callable
-from random import random
 from time import monotonic, time_ns
 
 from ticker import codec, metrics
 
-RECEIVED_EVERY_S = 0.01
-SENT_EVERY_S = 1.0
-SENT_PER_S = 100
+EVERY_S = 0.01
 
 
 class Lag:
@@ -20,22 +16,32 @@ class Lag:
 
     def __init__(self, clock_of: Callable[[str], int]) -> None:
         self._clock_of = clock_of
-        self._received_due_s = 0.0
+        self._received_due_s = self._sent_due_s = 0.0
         self._received, self._sent = (metrics.GATEWAY_LAG.labels(stage) for stage in ("received", "sent"))
+        self._newest: tuple[bytes, int] = b"", 0
 
     def received(self, payload: bytes) -> None:
         """The newest message of a read."""
         now_s = monotonic()
+        self._newest = payload, time_ns() // 1000
         if now_s >= self._received_due_s and (age_us := self._age_us(payload)) is not None:
-            self._received_due_s = now_s + RECEIVED_EVERY_S
+            self._received_due_s = now_s + EVERY_S
             self._received.observe(age_us / 1_000_000)
 
-    def sent(self, message: str) -> None:
-        """The newest message that a connection has handed to its socket."""
-        if (age_us := self._age_us(message)) is not None:
+    def sent(self, frame: bytes) -> None:
+        """The newest frame that is handed to clients' sockets."""
+        now_s = monotonic()
+        if now_s >= self._sent_due_s and (age_us := self._age_us(frame[frame.find(b"{") :])) is not None:
+            self._sent_due_s = now_s + EVERY_S
             self._sent.observe(age_us / 1_000_000)
 
-    def _age_us(self, message: str | bytes) -> int | None:
+    def newest_ms(self) -> float | None:
+        """How old the newest message was when it came, in milliseconds; None before the first tick."""
+        payload, heard_us = self._newest
+        time = codec.time_of(payload)
+        return None if time is None else round((heard_us - time) / 1000, 1)
+
+    def _age_us(self, message: bytes) -> int | None:
         """Of a live tick whose feed's clock is the wall clock; None where the message is something else."""
         try:
             tick = codec.from_json(message)
@@ -48,9 +54,3 @@ class Lag:
         except (ValueError, KeyError, TypeError):
             # What is no message of ours is told by whoever has to pass it on.
             return None
-
-
-def next_sample_s(connections: int, first: bool = False) -> float:
-    """In how many seconds a connection, one of so many, gives a sample; the first comes at random."""
-    pause_s = max(SENT_EVERY_S, connections / SENT_PER_S)
-    return pause_s * random() if first else pause_s  # noqa: S311 - nothing secret

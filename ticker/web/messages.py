@@ -8,7 +8,7 @@ from typing import Any
 from ticker import codec
 from ticker.candles.interval import INTERVALS
 from ticker.errors import BadRequest
-from ticker.hub.hub import ALL, Topic
+from ticker.hub.topic import ALL, EVERY_MESSAGE, Delivery, Topic
 from ticker.web.params import SYMBOL, SYMBOL_RULE
 
 PROTOCOL = 1
@@ -17,10 +17,14 @@ SHORT = Repr()
 SHORT.maxlevel, SHORT.maxlist, SHORT.maxdict, SHORT.maxstring = 3, 4, 4, 60
 CHANNELS = ("trades", "quotes", "candles")
 
+DELIVER = ("all", "latest")
+EVERY_MS_DEFAULT, EVERY_MS_MOST = 100, 60_000
+
 FIELDS = {
-    "subscribe": frozenset({"op", "id", "channel", "symbols", "interval", "deliver", "snapshot"}),
+    "subscribe": frozenset({"op", "id", "channel", "symbols", "interval", "deliver", "every_ms", "snapshot"}),
     "unsubscribe": frozenset({"op", "id", "channel", "symbols", "interval"}),
     "list": frozenset({"op", "id"}),
+    "stats": frozenset({"op", "id"}),
     "ping": frozenset({"op", "id"}),
 }
 
@@ -45,6 +49,7 @@ class Request:
     interval: str | None = None
     symbols: tuple[str, ...] = field(default=())
     snapshot: bool = True
+    delivery: Delivery = EVERY_MESSAGE
 
     @property
     def topic_of_all(self) -> Topic:
@@ -75,15 +80,14 @@ def check(given: Mapping[str, Any]) -> Request:
         raise RequestError(
             request_id, f"unknown field {_shown(unknown[0])} for {_shown(op)}; allowed: {', '.join(sorted(FIELDS[op]))}"
         )
-    if op in ("list", "ping"):
+    if op in ("list", "stats", "ping"):
         return Request(op, request_id)
     channel, interval = _channel(given, request_id)
-    snapshot, deliver = given.get("snapshot", True), given.get("deliver", "all")
+    snapshot = given.get("snapshot", True)
     if not isinstance(snapshot, bool):
         raise RequestError(request_id, f"'snapshot' is {_shown(snapshot)}; allowed: true, false")
-    if deliver != "all":
-        raise RequestError(request_id, f"'deliver' is {_shown(deliver)}; allowed: 'all'")
-    return Request(op, request_id, channel, interval, _symbols(given, request_id), snapshot)
+    symbols, delivery = _symbols(given, request_id), _delivery(given, request_id)
+    return Request(op, request_id, channel, interval, symbols, snapshot, delivery)
 
 
 def from_query(query: Sequence[tuple[str, str]]) -> Request | None:
@@ -97,6 +101,8 @@ def from_query(query: Sequence[tuple[str, str]]) -> Request | None:
         return None
     if "symbols" in given:
         given["symbols"] = given["symbols"].split(",")
+    if isinstance(every := given.get("every_ms"), str) and every.isdecimal():
+        given["every_ms"] = int(every)
     if given.get("snapshot") in ("true", "false"):
         given["snapshot"] = given["snapshot"] == "true"
     if "id" in given or "op" in given:
@@ -123,6 +129,19 @@ def _channel(given: Mapping[str, Any], request_id: Id) -> tuple[str, str | None]
     return channel, interval
 
 
+def _delivery(given: Mapping[str, Any], request_id: Id) -> Delivery:
+    deliver, every_ms = given.get("deliver", "all"), given.get("every_ms", EVERY_MS_DEFAULT)
+    if deliver not in DELIVER:
+        raise RequestError(request_id, f"'deliver' is {_shown(deliver)}; allowed: {', '.join(map(repr, DELIVER))}")
+    if deliver == "all":
+        if "every_ms" in given:
+            raise RequestError(request_id, "'every_ms' goes with deliver 'latest'")
+        return EVERY_MESSAGE
+    if isinstance(every_ms, bool) or not isinstance(every_ms, int) or not 1 <= every_ms <= EVERY_MS_MOST:
+        raise RequestError(request_id, f"'every_ms' is {_shown(every_ms)}; allowed: 1 to {EVERY_MS_MOST}")
+    return Delivery(every_ms)
+
+
 def _symbols(given: Mapping[str, Any], request_id: Id) -> tuple[str, ...]:
     symbols = given.get("symbols")
     if not isinstance(symbols, list) or not symbols:
@@ -140,13 +159,18 @@ def _shown(value: object) -> str:
     return SHORT.repr(value)
 
 
-def message(kind: str, request_id: Id = None, **fields: Any) -> str:
+def message(kind: str, request_id: Id = None, **fields: Any) -> bytes:
     """A reply or event."""
     head: dict[str, Any] = {"type": kind} if request_id is None else {"type": kind, "id": request_id}
-    return codec.to_json(head | fields).decode()
+    return codec.to_json(head | fields)
 
 
-def error(failed: BadRequest, request_id: Id) -> str:
+def heartbeat(time_us: int, sent: int) -> bytes:
+    """A sign of life, with how many messages of this connection went out before it."""
+    return message("heartbeat", time=time_us, sent=sent)
+
+
+def error(failed: BadRequest, request_id: Id) -> bytes:
     """The answer to a request that failed."""
     return message("error", request_id, code=failed.code, message=str(failed), retry=failed.code == "unavailable")
 
@@ -156,6 +180,6 @@ def position(epoch: str | None, seq: int) -> dict[str, Any]:
     return {"epoch": epoch if seq else None, "seq": seq}
 
 
-def as_snapshot(text: str) -> str:
+def as_snapshot(payload: bytes) -> bytes:
     """A live message, marked as one that was sent before."""
-    return f'{text[:-1]},"snapshot":true}}'
+    return payload[:-1] + b',"snapshot":true}'

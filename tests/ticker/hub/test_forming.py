@@ -8,7 +8,7 @@ from ticker import codec
 from ticker.candles.interval import INTERVALS
 from ticker.history.candles import CandleHistory
 from ticker.hub.forming import Forming, Loaded
-from ticker.hub.hub import Hub, Topic
+from ticker.hub.topic import Topic
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -18,24 +18,23 @@ TOPIC = Topic("candles", "AAPL", "1m")
 class Box:
     """A subscriber that keeps everything."""
 
-    def __init__(self):
-        self.messages = []
-
-    def offer(self, message):
-        self.messages.append(json.loads(message))
+    def __init__(self, client):
+        self.client = client
+        self.seen = 0
 
     def take(self):
-        taken, self.messages = self.messages, []
+        taken = self.client.got[self.seen :]
+        self.seen += len(taken)
         return [(m["seq"], m["trades"], m["final"]) for m in taken]
 
 
 class Scene:
     """Folds over a real store; trades pass when the test says so."""
 
-    def __init__(self, writer):
+    def __init__(self, writer, hub, client):
         history = CandleHistory(writer.client, writer.candles, ZoneInfo("America/New_York"), 500_000, MINUTE)
-        self.hub, self.box = Hub(), Box()
-        self.hub.join(TOPIC, self.box)
+        self.hub, self.box = hub, Box(client)
+        client.join(TOPIC)
         self.free, self.loading = asyncio.Event(), asyncio.Event()
         self.free.set()
 
@@ -53,12 +52,12 @@ class Scene:
         for _, fields in await self.writer.client.xrange("trades:{AAPL}"):
             if (seq := int(fields[b"seq"])) in seqs:
                 flat = [part for pair in fields.items() for part in pair]
-                self.forming.on_trade("AAPL", codec.entry_message("trade", "AAPL", flat), seq)
+                self.forming.on_trade("AAPL", codec.entry_message("trade", "AAPL", flat).encode(), seq)
 
 
 @pytest.fixture
-def scene(writer):
-    return Scene(writer)
+def scene(writer, hub, make_client):
+    return Scene(writer, hub, make_client(hub))
 
 
 async def test_a_fold_goes_on_from_what_is_stored(scene, writer, tape):
@@ -153,7 +152,7 @@ async def test_a_fold_that_nobody_wants_goes_at_the_second_look(scene, writer):
     for _ in range(3):
         scene.forming.sweep(scene.hub.wanted)
         assert scene.forming.folds("AAPL")
-    scene.hub.leave(TOPIC, scene.box)
+    scene.box.client.leave(TOPIC)
     scene.forming.sweep(scene.hub.wanted)
     assert scene.forming.folds("AAPL")
     scene.forming.sweep(scene.hub.wanted)

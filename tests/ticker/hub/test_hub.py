@@ -1,224 +1,470 @@
-from collections.abc import Callable
-
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ticker.hub.hub import Hub, Topic
+from ticker.hub.topic import EVERY_MESSAGE, Delivery, Topic
 
-AAPL = Topic("trades", "AAPL")
+AAPL, MSFT = Topic("trades", "AAPL"), Topic("trades", "MSFT")
 EVERY = Topic("trades", "*")
+MINUTES = Topic("candles", "AAPL", "1m")
+LATEST = Delivery(100)
 
 
-class Listener:
-    """Keeps what it is offered."""
-
-    def __init__(self, on_offer: Callable[[], None] = lambda: None) -> None:
-        self.got: list[str] = []
-        self.beats: list[int] = []
-        self._on_offer = on_offer
-
-    def offer(self, message: str) -> None:
-        self.got.append(message)
-        self._on_offer()
-
-    def heartbeat(self, time_us: int) -> None:
-        self.beats.append(time_us)
+def trade(seq, symbol="A"):
+    return b'{"symbol":"%b","seq":%d}' % (symbol.encode(), seq)
 
 
-def open_hub():
-    """A hub that lets the symbols of these tests into the topics of all symbols."""
-    hub = Hub()
-    admit_all(hub)
-    return hub
+def seqs(got):
+    return [message["seq"] for message in got]
 
 
-def admit_all(hub):
-    for channel in ("trades", "quotes"):
-        for symbol in ("AAPL", "MSFT", "A", "B"):
-            hub.admit(Topic(channel, "*"), symbol)
-
-
-@pytest.fixture
-def hub():
-    return open_hub()
-
-
-def test_a_symbol_reaches_those_who_have_all_once_it_is_admitted():
+def test_a_symbol_reaches_those_who_have_all_once_it_is_admitted(make_hub, make_client):
     """Before that they do not know where its messages begin."""
-    hub, listener = Hub(), Listener()
-    hub.join(EVERY, listener)
-    hub.publish(AAPL, "no")
+    hub = make_hub()
+    client = make_client(hub)
+    client.join(EVERY)
+    hub.publish(AAPL, b"no")
     hub.admit(EVERY, "AAPL")
-    hub.publish(AAPL, "yes")
+    hub.publish(AAPL, b"yes")
     assert hub.admitted(EVERY, "AAPL")
     assert not hub.admitted(EVERY, "MSFT")
-    assert listener.got == ["yes"]
-    hub.leave(EVERY, listener)
+    assert client.got == ["yes"]
+    client.leave(EVERY)
     assert not hub.admitted(EVERY, "AAPL")
 
 
-def test_members_get_what_is_published_to_their_topic(hub):
+def test_members_get_what_is_published_to_their_topic(hub, make_client):
     """And nothing else: the channel, the symbol and the interval must fit."""
-    listener = Listener()
-    minutes = Topic("candles", "AAPL", "1m")
-    hub.join(minutes, listener)
-    for topic in (AAPL, Topic("candles", "AAPL", "5m"), Topic("candles", "MSFT", "1m"), Topic("candles", "AAPL")):
-        hub.publish(topic, "no")
-    hub.publish(minutes, "yes")
-    assert listener.got == ["yes"]
+    client = make_client(hub)
+    client.join(MINUTES)
+    for topic in (AAPL, MINUTES._replace(interval="5m"), MINUTES._replace(symbol="MSFT"), Topic("candles", "AAPL")):
+        hub.publish(topic, b"no")
+    hub.publish(MINUTES, b"yes")
+    assert client.got == ["yes"]
 
 
-def test_the_topic_of_all_symbols_gets_each_of_them(hub):
+def test_the_topic_of_all_symbols_gets_each_of_them(hub, make_client):
     """Of its channel and interval."""
-    listener = Listener()
-    hub.join(EVERY, listener)
-    hub.publish(AAPL, "a")
-    hub.publish(Topic("trades", "MSFT"), "m")
-    hub.publish(Topic("quotes", "AAPL"), "no")
-    assert listener.got == ["a", "m"]
+    client = make_client(hub)
+    client.join(EVERY)
+    hub.publish(AAPL, b"a")
+    hub.publish(MSFT, b"m")
+    hub.publish(Topic("quotes", "AAPL"), b"no")
+    assert client.got == ["a", "m"]
     assert AAPL.everything == EVERY
 
 
-def test_whoever_named_a_symbol_and_asked_for_all_gets_a_message_once(hub):
-    """As named."""
-    listener = Listener()
-    hub.join(EVERY, listener)
-    hub.join(AAPL, listener)
-    hub.publish(AAPL, "a")
-    assert listener.got == ["a"]
-    hub.leave(AAPL, listener)
-    hub.publish(AAPL, "b")
-    assert listener.got == ["a", "b"]
+def test_whoever_named_a_symbol_and_asked_for_all_gets_a_message_once(hub, make_client):
+    """As named; and symbols stay admitted while it changes what it has."""
+    client = make_client(hub)
+    client.join(EVERY)
+    client.join(AAPL)
+    hub.publish(AAPL, b"a")
+    assert client.got == ["a"]
+    client.leave(AAPL)
+    hub.publish(AAPL, b"b")
+    assert client.got == ["a", "b"]
 
 
-def test_publishing_to_one_topic_alone_leaves_the_members_of_all_out(hub):
+def test_a_named_symbol_comes_as_named_and_not_also_through_all(hub, make_client):
+    """Here the latest of it, and every message of the others."""
+    client = make_client(hub)
+    client.join(EVERY)
+    client.join(AAPL, delivery=LATEST)
+    for seq in (1, 2, 3):
+        hub.publish(AAPL, trade(seq, "AAPL"))
+        hub.publish(MSFT, trade(seq, "MSFT"))
+    assert [m["seq"] for m in client.got if m["symbol"] == "MSFT"] == [1, 2, 3]
+    assert [m for m in client.got if m["symbol"] == "AAPL"] == [{"symbol": "AAPL", "seq": 3, "skipped": 2}]
+
+
+def test_what_is_for_one_topic_alone_leaves_the_members_of_others_out(hub, make_client):
     """What `*` gets in another form must not come twice."""
-    named, every = Listener(), Listener()
-    hub.join(AAPL, named)
-    hub.join(EVERY, every)
-    hub.publish_to(AAPL, "a")
-    hub.publish_to(EVERY, "b")
-    assert (named.got, every.got) == (["a"], ["b"])
+    named, every, latest = make_client(hub), make_client(hub), make_client(hub)
+    named.join(AAPL)
+    every.join(EVERY)
+    latest.join(EVERY, delivery=LATEST)
+    hub.control_to(AAPL, b"a")
+    hub.control_to(EVERY, b"b")
+    assert (named.got, every.got, latest.got) == (["a"], ["b"], ["b"])
 
 
-def test_joining_twice_is_joining_once(hub):
+def test_joining_twice_is_joining_once(hub, make_client):
     """And is undone by leaving once."""
-    listener = Listener()
-    hub.join(AAPL, listener)
-    hub.join(AAPL, listener)
-    hub.publish(AAPL, "a")
-    assert listener.got == ["a"]
-    hub.leave(AAPL, listener)
+    client = make_client(hub)
+    client.join(AAPL)
+    client.join(AAPL)
+    hub.publish(AAPL, b"a")
+    assert client.got == ["a"]
+    client.leave(AAPL)
     assert not hub.wanted(AAPL)
 
 
-def test_leaving_what_was_not_joined_does_nothing(hub):
-    """Nor does departing without having arrived."""
-    member, stranger = Listener(), Listener()
-    hub.join(AAPL, member)
-    hub.leave(AAPL, stranger)
-    hub.leave(EVERY, stranger)
-    hub.depart(stranger)
-    hub.publish(AAPL, "a")
+def test_joining_again_changes_how_it_is_delivered(hub, make_client):
+    """From the next message on."""
+    client = make_client(hub)
+    client.join(AAPL)
+    hub.publish(AAPL, trade(1))
+    client.join(AAPL, delivery=LATEST)
+    hub.publish(AAPL, trade(2))
+    hub.publish(AAPL, trade(3))
+    client.join(AAPL)
+    hub.publish(AAPL, trade(4))
+    assert client.got == [
+        {"symbol": "A", "seq": 1},
+        {"symbol": "A", "seq": 3, "skipped": 1},
+        {"symbol": "A", "seq": 4},
+    ]
+
+
+def test_leaving_what_was_not_joined_does_nothing(hub, make_client):
+    """Nor does departing twice."""
+    member, stranger = make_client(hub), make_client(hub)
+    member.join(AAPL)
+    stranger.leave(AAPL, EVERY)
+    hub.depart(stranger.subscriber)
+    hub.depart(stranger.subscriber)
+    hub.publish(AAPL, b"a")
     assert member.got == ["a"]
 
 
-def test_a_topic_is_wanted_while_somebody_would_get_it(hub):
+def test_a_topic_is_wanted_while_somebody_would_get_it(hub, make_client):
     """By name or under `*`."""
-    listener = Listener()
+    client = make_client(hub)
     assert not hub.wanted(AAPL)
-    hub.join(EVERY, listener)
+    client.join(EVERY)
     assert hub.wanted(AAPL)
     assert hub.wanted(EVERY)
     assert not hub.wanted(Topic("quotes", "AAPL"))
-    hub.leave(EVERY, listener)
+    client.leave(EVERY)
     assert not hub.wanted(AAPL)
-    hub.join(AAPL, listener)
+    client.join(AAPL)
     assert hub.wanted(AAPL)
     assert not hub.wanted(EVERY)
 
 
-def test_topics_of_all_symbols_are_those_with_members(hub):
+def test_topics_of_all_symbols_are_those_with_members(hub, make_client):
     """Each once, however many members it has."""
-    one, two = Listener(), Listener()
+    one, two = make_client(hub), make_client(hub)
     minutes = Topic("candles", "*", "1m")
-    for topic in (AAPL, EVERY, minutes):
-        hub.join(topic, one)
-        hub.join(topic, two)
-    assert hub.topics_of_all() == [EVERY, minutes]
-    hub.leave(EVERY, one)
-    hub.leave(EVERY, two)
+    for client in (one, two):
+        client.join(AAPL, EVERY, minutes)
+    assert set(hub.topics_of_all()) == {EVERY, minutes}
+    one.leave(EVERY)
+    two.leave(EVERY)
     assert hub.topics_of_all() == [minutes]
 
 
-def test_what_is_for_everyone_reaches_those_that_have_arrived(hub):
+def test_what_is_for_everyone_reaches_those_that_have_arrived(hub, make_client):
     """With or without a topic, until they depart."""
-    listener, idle = Listener(), Listener()
-    hub.join(AAPL, listener)
-    hub.broadcast("before")
-    hub.arrive(listener)
-    hub.arrive(idle)
-    hub.broadcast("during")
-    hub.heartbeat(5)
-    assert len(hub) == 2
-    hub.depart(listener)
-    hub.broadcast("after")
-    hub.heartbeat(6)
-    assert (listener.got, listener.beats) == (["during"], [5])
-    assert (idle.got, idle.beats) == (["during", "after"], [5, 6])
+    client, idle = make_client(hub), make_client(hub)
+    client.join(AAPL)
+    hub.broadcast(b"during")
+    hub.depart(client.subscriber)
+    hub.broadcast(b"after")
+    assert client.got == ["during"]
+    assert idle.got == ["during", "after"]
     assert len(hub) == 1
 
 
-@pytest.mark.parametrize("hand_out", ["publish", "publish_to", "broadcast"])
-def test_members_may_come_and_go_while_a_message_is_handed_out(hub, hand_out):
-    """One that is cut for being slow leaves right then: the others get the message all the same."""
-    newcomer = Listener()
-
-    def upset() -> None:
-        for topic in (AAPL, EVERY):
-            hub.leave(topic, first)
-            hub.join(topic, newcomer)
-        hub.depart(first)
-        hub.arrive(newcomer)
-
-    first, last, every = Listener(upset), Listener(), Listener()
-    for listener in (first, last):
-        hub.join(AAPL, listener)
-        hub.arrive(listener)
-    hub.join(EVERY, first)
-    hub.join(EVERY, every)
-    hub.broadcast("") if hand_out == "broadcast" else getattr(hub, hand_out)(AAPL, "")
-    assert (first.got, last.got) == ([""], [""])
-    assert len(newcomer.got) <= 1
-    hub.publish(AAPL, "next")
-    assert (first.got, last.got[-1], every.got[-1], newcomer.got[-1]) == ([""], "next", "next", "next")
+def test_a_turn_of_the_loop_leaves_in_one_write(hub, make_client):
+    """Whatever was published in it, to every client of the same set; clients with another set get theirs."""
+    same = [make_client(hub) for _ in range(3)]
+    other = make_client(hub)
+    for client in same:
+        client.join(AAPL, MSFT)
+    other.join(AAPL)
+    for seq in range(5):
+        hub.publish(AAPL, trade(seq, "AAPL"))
+        hub.publish(MSFT, trade(seq, "MSFT"))
+    assert [len(client.got) for client in (*same, other)] == [10, 10, 10, 5]
+    assert [client.door.writes for client in (*same, other)] == [1, 1, 1, 1]
+    assert (len(hub), hub.subscriptions(), hub.cohorts) == (4, {"trades": 7}, 2)
+    assert (hub.delivered.messages, hub.delivered.skipped) == (35, 0)
+    assert hub.delivered.bytes == 35 * len(trade(1, "AAPL")) + 2 * 35
 
 
-TOPICS = st.builds(Topic, st.sampled_from(["trades", "quotes"]), st.sampled_from(["A", "B", "*"]), st.none())
-STEPS = st.lists(st.tuples(st.sampled_from(["join", "leave", "publish"]), TOPICS, st.integers(0, 3)), max_size=40)
+def test_messages_may_be_collected_for_longer(make_hub, make_client, loop):
+    """`websocket.flush_ms`: more of them in fewer writes."""
+    hub = make_hub(flush_s=0.01)
+    client = make_client(hub)
+    client.join(AAPL)
+    hub.publish(AAPL, trade(1))
+    loop.advance(0.009)
+    hub.publish(AAPL, trade(2))
+    assert client.got == []
+    loop.advance(0.001)
+    assert seqs(client.got) == [1, 2]
+    assert client.door.writes == 1
 
 
-@given(STEPS)
-def test_each_message_reaches_exactly_those_who_asked_for_it(steps):
-    """After any joining and leaving, nobody misses one and nobody gets one twice."""
-    hub, listeners = open_hub(), [Listener() for _ in range(4)]
-    asked = {n: set() for n in range(4)}
-    expected = {n: [] for n in range(4)}
-    for number, (step, topic, n) in enumerate(steps):
-        if step == "join":
-            hub.join(topic, listeners[n])
-            admit_all(hub)
-            asked[n].add(topic)
-        elif step == "leave":
-            hub.leave(topic, listeners[n])
-            asked[n].discard(topic)
-        else:
-            hub.publish(topic, str(number))
-            for m in range(4):
-                if asked[m] & {topic, topic.everything}:
-                    expected[m].append(str(number))
-        assert hub.wanted(topic) == any(asked[m] & {topic, topic.everything} for m in range(4))
-    assert {n: listener.got for n, listener in enumerate(listeners)} == expected
+def test_what_is_for_one_client_comes_behind_what_was_published_before(hub, make_client):
+    """Although that is only collected so far."""
+    client = make_client(hub)
+    client.join(AAPL)
+    hub.publish(AAPL, b"tick")
+    client.subscriber.send(b"answer")
+    hub.publish(AAPL, b"tock")
+    assert client.got == ["tick", "answer", "tock"]
+
+
+def test_whoever_joins_gets_nothing_of_before(hub, make_client):
+    """Not even what the others of its cohort are about to get in this turn."""
+    early, late = make_client(hub), make_client(hub)
+    early.join(AAPL)
+    hub.publish(AAPL, trade(1))
+    late.join(AAPL)
+    hub.publish(AAPL, trade(2))
+    assert (seqs(early.got), seqs(late.got)) == ([1, 2], [2])
+
+
+def test_one_whose_transport_was_closed_under_it_does_not_keep_the_others_from_theirs(hub, make_client):
+    """It is about to say so itself."""
+    clients = [make_client(hub) for _ in range(3)]
+    for client in clients:
+        client.join(AAPL)
+    clients[1].door.closed = True
+    hub.publish(AAPL, b"a")
+    assert [client.got for client in clients] == [["a"], [], ["a"]]
+
+
+def test_nothing_is_written_to_one_that_is_gone(hub, make_client):
+    """Neither what was collected nor what it has asked for itself."""
+    client = make_client(hub)
+    client.join(AAPL)
+    client.door.on_gone()
+    hub.publish(AAPL, b"a")
+    client.subscriber.send(b"answer")
+    assert client.got == []
+    assert not hub.wanted(AAPL)
+    assert len(hub) == 0
+
+
+def test_heartbeats_count_what_was_sent_before_them(hub, make_client):
+    """Over every change of what a client has, and in parts of the interval."""
+    client = make_client(hub)
+    client.subscriber.send(b"welcome")
+    client.join(AAPL)
+    for seq in range(3):
+        hub.publish(AAPL, trade(seq))
+    client.join(MSFT)
+    hub.publish(MSFT, trade(1))
+    client.leave(AAPL)
+    hub.publish(AAPL, trade(3))
+    client.join(MSFT, delivery=LATEST)
+    for seq in (2, 3, 4):
+        hub.publish(MSFT, trade(seq))
+    client.loop.turn()
+    for _ in range(20):
+        hub.beat(lambda sent: b'{"sent":%d}' % sent)
+    assert client.got[-1] == {"sent": 6}
+    assert len(client.got) == 7
+    assert client.subscriber.sent == 7
+    assert client.subscriber.total_skipped == 2
+
+
+def test_one_that_never_answers_is_cut_off(hub, make_client):
+    """After two heartbeats without a byte from it."""
+    dead, alive = make_client(hub), make_client(hub)
+    for _ in range(3 * 20):
+        alive.door.heard = True
+        hub.beat(lambda sent: b"beat")
+    assert (dead.door.aborted, alive.door.aborted) == (True, False)
+    assert len(alive.got) == 3
+
+
+def test_the_latest_comes_at_most_once_in_its_time_and_ends_on_the_newest(hub, make_client, loop):
+    """The first at once, what comes meanwhile at the end of the time, with how many gave way."""
+    client = make_client(hub)
+    client.join(AAPL, delivery=LATEST)
+    hub.publish(AAPL, trade(1))
+    assert client.got == [{"symbol": "A", "seq": 1, "skipped": 0}]
+    for seq in (2, 3, 4):
+        loop.advance(0.03)
+        hub.publish(AAPL, trade(seq))
+        assert len(client.got) == 1
+    loop.advance(0.01)
+    assert client.got[1:] == [{"symbol": "A", "seq": 4, "skipped": 2}]
+    loop.advance(1)
+    assert len(client.got) == 2
+    hub.publish(AAPL, trade(5))
+    assert client.got[2:] == [{"symbol": "A", "seq": 5, "skipped": 0}]
+    assert client.door.writes == 3
+
+
+def test_whoever_joins_those_who_get_the_latest_counts_from_its_own_position(hub, make_client, loop):
+    """What the others skipped before it came is not skipped for it, and what it knows does not come."""
+    early, late, latest = make_client(hub), make_client(hub), make_client(hub)
+    early.join(AAPL, delivery=LATEST)
+    hub.publish(AAPL, trade(1))
+    loop.turn()
+    hub.publish(AAPL, trade(2))
+    hub.publish(AAPL, trade(3))
+    late.join(AAPL, delivery=LATEST)
+    hub.publish(AAPL, trade(4))
+    hub.publish(AAPL, trade(5))
+    latest.join(AAPL, delivery=LATEST)
+    loop.advance(0.1)
+    assert early.got[1:] == [{"symbol": "A", "seq": 5, "skipped": 3}]
+    assert late.got == [{"symbol": "A", "seq": 5, "skipped": 1}]
+    assert latest.got == []
+    assert [c.subscriber.sent for c in (early, late, latest)] == [2, 1, 0]
+    assert [c.subscriber.total_skipped for c in (early, late, latest)] == [3, 1, 0]
+    hub.publish(AAPL, trade(6))
+    loop.advance(0.1)
+    assert [c.got[-1]["seq"] for c in (early, late, latest)] == [6, 6, 6]
+
+
+def test_the_latest_of_a_candle_does_not_take_the_place_of_another(hub, make_client, loop):
+    """A closed candle comes, however soon the next one forms."""
+    client = make_client(hub)
+    client.join(MINUTES, delivery=LATEST)
+    hub.publish(MINUTES, b'{"t":0}', 0)
+    loop.turn()
+    for text, slot in ((b'{"t":0,"n":2}', 0), (b'{"t":0,"n":3}', 0), (b'{"t":60}', 60)):
+        hub.publish(MINUTES, text, slot)
+    loop.advance(0.1)
+    assert client.got[1:] == [{"t": 0, "n": 3, "skipped": 1}, {"t": 60, "skipped": 0}]
+
+
+def test_nothing_takes_the_place_of_a_control_message_or_overtakes_it(hub, make_client):
+    """What waits goes out before it."""
+    client = make_client(hub)
+    client.join(AAPL, delivery=LATEST)
+    hub.publish(AAPL, trade(1))
+    client.loop.turn()
+    hub.publish(AAPL, trade(2))
+    hub.control(AAPL, b'{"type":"gap"}')
+    hub.publish(AAPL, trade(5))
+    client.loop.advance(0.1)
+    assert [m.get("seq", "gap") for m in client.got] == [1, 2, "gap", 5]
+
+
+TOPICS = st.builds(Topic, st.just("trades"), st.sampled_from(["A", "A", "B", "*"]), st.none())
+DELIVERIES = st.sampled_from([EVERY_MESSAGE, LATEST, Delivery(30)])
+CLIENTS = st.integers(0, 3)
+PUBLISH = st.tuples(st.just("publish"), TOPICS.filter(lambda t: t.symbol != "*"), st.integers(1, 3))
+ADVANCE = st.tuples(st.just("advance"), st.sampled_from([1, 40, 110]))
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("join"), CLIENTS, TOPICS, DELIVERIES),
+        st.tuples(st.just("leave"), CLIENTS, TOPICS),
+        PUBLISH,
+        PUBLISH,
+        ADVANCE,
+        PUBLISH.map(lambda step: ("window", *step[1:])),
+        PUBLISH.map(lambda step: ("window", *step[1:])),
+        st.tuples(st.just("take"), CLIENTS, st.integers(1, 200)),
+    ),
+    min_size=20,
+    max_size=60,
+)
+
+
+class Model:
+    """What is due to each client, kept in the plainest way beside a hub that is made to do it."""
+
+    def __init__(self, hub, clients):
+        self.hub, self.clients = hub, clients
+        self.loop = clients[0].loop
+        self.last = {}
+        self.asked = [{} for _ in clients]
+        self.due = [{} for _ in clients]
+        self.admit_all()
+
+    def admit_all(self):
+        for symbol in ("A", "B"):
+            self.hub.admit(EVERY, symbol)
+
+    def join(self, n, topic, delivery):
+        self.clients[n].join(topic, delivery=delivery)
+        self.asked[n][topic] = delivery
+        self.admit_all()
+
+    def leave(self, n, topic):
+        self.clients[n].leave(topic)
+        self.asked[n].pop(topic, None)
+
+    def publish(self, topic, count):
+        for _ in range(count):
+            seq = self.last[topic] = self.last.get(topic, 0) + 1
+            channel, symbol = topic.channel.encode(), topic.symbol.encode()
+            self.hub.publish(topic, b'{"channel":"%b","symbol":"%b","seq":%d}' % (channel, symbol, seq))
+            for mine, due in zip(self.asked, self.due, strict=True):
+                if topic in mine or topic.everything in mine:
+                    due.setdefault(topic, []).append(seq)
+
+    def window(self, topic, count):
+        self.publish(topic, count)
+        self.advance(110)
+
+    def advance(self, milliseconds):
+        self.loop.advance(milliseconds / 1000)
+
+    def take(self, n, count):
+        self.clients[n].door.take(count)
+
+    def finish(self):
+        """Time passes, and everybody reads on."""
+        for _ in range(3):
+            self.advance(1000)
+            for n in range(len(self.clients)):
+                self.take(n, float("inf"))
+
+    def check(self, n):
+        """Each number once: either its own message came, or it is counted in the one that took its place."""
+        got = self.clients[n].got
+        stood_for = {}
+        for message in got:
+            topic = Topic(message["channel"], message["symbol"])
+            seq, skipped = message["seq"], message.get("skipped", 0)
+            stood_for.setdefault(topic, []).extend(range(seq - skipped, seq + 1))
+        assert stood_for == self.due[n]
+        subscriber = self.clients[n].subscriber
+        assert (subscriber.sent, subscriber.queued_bytes) == (len(got), 0)
+        assert subscriber.total_skipped == sum(message.get("skipped", 0) for message in got)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
+@given(
+    st.lists(st.tuples(TOPICS, DELIVERIES), min_size=4, max_size=4),
+    st.permutations([0, 60, 300, float("inf")]),
+    STEPS,
+)
+def test_each_message_reaches_exactly_those_who_asked_for_it(make_hub, make_client, first, rooms, steps):
+    """After any joining, leaving and standing still, nobody misses one and nobody gets one twice."""
+    hub = make_hub()
+    model = Model(hub, [make_client(hub, room, outbox_bytes=1 << 30, wait_s=1e9) for room in rooms])
+    for n, (topic, delivery) in enumerate(first):
+        model.join(n, topic, delivery)
+    for step, *arguments in steps:
+        getattr(model, step)(*arguments)
+        assert hub.subscriptions().total() == sum(map(len, model.asked))
+    model.finish()
+    for n, client in enumerate(model.clients):
+        model.check(n)
+        client.leave(*model.asked[n])
     # Nothing is kept for topics that nobody wants any more.
-    assert set(hub._members) == set().union(*asked.values())
+    assert (hub.cohorts, hub._of_topic, hub._admitted) == (0, {}, {}) or not hub.topics_of_all()
+    assert hub.cohorts == 0
+
+
+@pytest.mark.parametrize("hand_out", ["publish", "control", "control_to"])
+def test_members_may_come_and_go_while_a_message_is_handed_out(hub, make_client, hand_out):
+    """One that is cut for being slow leaves right then: the others get the message all the same."""
+    first, last, newcomer = make_client(hub, room=0, outbox_bytes=0), make_client(hub), make_client(hub)
+
+    def upset(limit, why):
+        hub.depart(first.subscriber)
+        newcomer.join(AAPL)
+
+    first.subscriber.on_slow = upset
+    for client in (first, last):
+        client.join(AAPL)
+    for text in (b"one", b"two"):
+        getattr(hub, hand_out)(AAPL, text)
+        client.loop.turn()
+    getattr(hub, hand_out)(AAPL, b"next")
+    assert last.got == ["one", "two", "next"]
+    assert newcomer.got == ["next"]
+    assert len(hub) == 2

@@ -5,8 +5,8 @@ import pytest
 
 from ticker import codec
 from ticker.errors import StoreUnavailable
-from ticker.hub.hub import Hub, Topic
 from ticker.hub.relay import Relay
+from ticker.hub.topic import Topic
 
 AAPL = Topic("trades", "AAPL")
 
@@ -14,14 +14,16 @@ AAPL = Topic("trades", "AAPL")
 class Box:
     """A subscriber that keeps everything."""
 
-    def __init__(self):
-        self.messages = []
+    def __init__(self, client):
+        self.client = client
+        self.seen = 0
 
-    def offer(self, message):
-        self.messages.append(json.loads(message))
+    @property
+    def messages(self):
+        return self.client.got[self.seen :]
 
-    def heartbeat(self, time_us):
-        raise AssertionError("nobody asked for one")
+    def clear(self):
+        self.seen = len(self.client.got)
 
     def said(self):
         """Numbers of trades, and all else as it is."""
@@ -78,9 +80,9 @@ class Slow:
 class Scene:
     """A relay on a real store, with a subscriber."""
 
-    def __init__(self, writer):
+    def __init__(self, writer, hub, client):
         self.writer = writer
-        self.hub, self.channels, self.ticks = Hub(), Channels(), Slow(writer.streams)
+        self.hub, self.channels, self.ticks = hub, Channels(), Slow(writer.streams)
         self.traded, self.broken = [], []
         self.relay = Relay(
             self.hub,
@@ -90,8 +92,8 @@ class Scene:
             self.broken.append,
             heal_most=10_000,
         )
-        self.box = Box()
-        self.hub.join(AAPL, self.box)
+        self.box = Box(client)
+        client.join(AAPL)
 
     async def entries(self):
         """The messages of all that is stored, by number."""
@@ -114,8 +116,8 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(writer):
-    made = Scene(writer)
+async def scene(writer, hub, make_client):
+    made = Scene(writer, hub, make_client(hub))
     healing = asyncio.create_task(made.relay.heal())
     yield made
     healing.cancel()

@@ -3,22 +3,34 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any
 
 import httpx
 import pytest
 import uvicorn
+import uvloop
 from redis.asyncio import Redis
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from ticker.app import create_app
-from ticker.serve import options
+from ticker.serve import uvicorn_config
+from ticker.web.gateway import Gateway
 
 DEADLINE_S = 15.0
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop of production; what speaks to transports itself must do so with asyncio's own as well."""
+    if item.path.name.startswith("test_uvicorn_"):
+        return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.SelectorEventLoop}
+    return {"uvloop": uvloop.new_event_loop}
 
 
 class Client:
@@ -89,11 +101,97 @@ class Client:
             return closed.rcvd.code, closed.rcvd.reason
 
 
+HANDSHAKE = {
+    "Host": "x",
+    "Upgrade": "websocket",
+    "Connection": "Upgrade",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "AAECAwQFBgcICQoLDA0ODw==",
+}
+CLOSE = 8
+
+
+class Raw:
+    """A client that sends what no library would, and reads frames byte by byte."""
+
+    def __init__(self, reader, writer):
+        self.reader = reader
+        self.writer = writer
+
+    @classmethod
+    async def open(cls, port, *, receive_bytes=None):
+        """Connected; `receive_bytes` bounds what the kernel takes for a client that does not read."""
+        sock = socket.socket()
+        if receive_bytes:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+        return cls(*await asyncio.open_connection(sock=sock, limit=2**16 if not receive_bytes else 2**10))
+
+    def head(self, path="/", method="GET", **headers):
+        """The head of a handshake; None leaves a header out."""
+        given = HANDSHAKE | {name.replace("_", "-"): value for name, value in headers.items()}
+        lines = [f"{name}: {value}\r\n" for name, value in given.items() if value is not None]
+        return f"{method} {path} HTTP/1.1\r\n{''.join(lines)}\r\n".encode("latin-1")
+
+    async def ask(self, path="/", **headers):
+        """Send one; the answer's status, headers and body."""
+        self.send(self.head(path, **headers))
+        return await self.answer()
+
+    async def answer(self):
+        async with asyncio.timeout(10):
+            text = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        first, *lines = text.removesuffix("\r\n\r\n").split("\r\n")
+        found = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+        body = await self.reader.readexactly(int(found.get("content-length", 0)))
+        return int(first.split()[1]), found, body
+
+    def send(self, *frames):
+        self.writer.write(b"".join(frames))
+
+    async def frame(self):
+        """The next frame of the server: its opcode and payload."""
+        async with asyncio.timeout(10):
+            first, second = await self.reader.readexactly(2)
+            assert first & 0xF0 == 0x80, "fragments or reserved bits"
+            assert second < 0x80, "a server masks nothing"
+            length = second
+            if length > 125:
+                length = int.from_bytes(await self.reader.readexactly(2 if length == 126 else 8))
+            return first & 0x0F, await self.reader.readexactly(length)
+
+    async def close_frame(self):
+        """Read to the close frame; its code and reason."""
+        while True:
+            opcode, payload = await self.frame()
+            if opcode == CLOSE:
+                return int.from_bytes(payload[:2]) if payload else None, payload[2:].decode()
+
+    async def ended(self, within_s=3.0):
+        """Whether nothing comes any more and the connection ends in this time; how long it took."""
+        begun = monotonic()
+        async with asyncio.timeout(within_s):
+            with suppress(ConnectionError):
+                assert await self.reader.read(1) == b""
+        return monotonic() - begun
+
+    async def rest(self, within_s=5.0):
+        """What still comes before the connection ends, which it must in this time."""
+        parts = []
+        async with asyncio.timeout(within_s):
+            with suppress(ConnectionError):
+                while part := await self.reader.read(1 << 16):
+                    parts.append(part)
+        return b"".join(parts)
+
+
 @dataclass
 class Service:
     """A running service, and the feed that the test fills."""
 
     port: int
+    gateway: Gateway
     feed: Any
     store: Redis | None
     stack: AsyncExitStack
@@ -123,14 +221,39 @@ class Service:
         return answer.json()
 
 
+@pytest.fixture
+async def open_raw():
+    """Opens raw clients, which are closed with the test."""
+    writers = []
+
+    async def open_raw(port, **more):
+        raw = await Raw.open(port, **more)
+        writers.append(raw.writer)
+        return raw
+
+    yield open_raw
+    for writer in writers:
+        writer.transport.abort()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+End = Callable[[], Awaitable[None]]
+
+
 @asynccontextmanager
-async def serving(app: Any, config: Any) -> AsyncIterator[int]:
-    """The application on a free port, until the block ends."""
+async def serving_until(app: Any, config: Any, **more: Any) -> AsyncIterator[tuple[int, End]]:
+    """The application on a free port, until the block ends or the function given is called; `more` is for uvicorn."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         sock.listen(100)
-        server = uvicorn.Server(uvicorn.Config(app, **options(config)))
+        server = uvicorn.Server(uvicorn_config(app, config, **more))
         task = asyncio.create_task(server.serve(sockets=[sock]))
+
+        async def end() -> None:
+            server.should_exit = True
+            await asyncio.wait_for(asyncio.shield(task), DEADLINE_S)
+
         try:
             async with asyncio.timeout(DEADLINE_S):
                 while not server.started:
@@ -138,10 +261,34 @@ async def serving(app: Any, config: Any) -> AsyncIterator[int]:
                         task.result()
                         pytest.fail("the service did not start")
                     await asyncio.sleep(0.002)
-            yield sock.getsockname()[1]
+            yield sock.getsockname()[1], end
         finally:
-            server.should_exit = True
-            await asyncio.wait_for(task, DEADLINE_S)
+            await end()
+
+
+@asynccontextmanager
+async def serving(app: Any, config: Any, **more: Any) -> AsyncIterator[int]:
+    """The application on a free port, until the block ends."""
+    async with serving_until(app, config, **more) as (port, _):
+        yield port
+
+
+@pytest.fixture
+def serve_until(make_config: Any) -> Callable[[Any], AbstractAsyncContextManager[tuple[int, End]]]:
+    """Serves a small ASGI application that the test ends, to see how it does."""
+    return lambda app: serving_until(app, make_config("redis://nowhere"), lifespan="off")
+
+
+@pytest.fixture
+async def serve(make_config: Any) -> AsyncIterator[Callable[..., Awaitable[int]]]:
+    """Serves small ASGI applications, each on a port of its own, in the way in which ours is; all end with the test."""
+    async with AsyncExitStack() as stack:
+
+        async def serve(app: Any, **sections: Any) -> int:
+            config = make_config("redis://nowhere", **sections)
+            return await stack.enter_async_context(serving(app, config, lifespan="off"))
+
+        yield serve
 
 
 StartService = Callable[..., Awaitable[Service]]
@@ -155,8 +302,9 @@ async def start_service(make_config: Any, hand_feed: Any, wait_until: Any) -> As
         async def start_service(url: str, feed: Any = "new", symbols: Sequence[str] = (), **sections: Any) -> Service:
             feed = hand_feed(*symbols) if feed == "new" else feed
             config = make_config(url, **sections)
-            port = await stack.enter_async_context(serving(create_app(config, [feed] if feed else None), config))
-            service = Service(port, feed, None, stack, wait_until)
+            app = create_app(config, [feed] if feed else None)
+            port = await stack.enter_async_context(serving(app, config))
+            service = Service(port, app.routes[0].endpoint._gateway, feed, None, stack, wait_until)
             if feed:
                 # The symbols of the feed are known, and its ticks taken, from here on.
                 async def ready() -> bool:

@@ -4,7 +4,8 @@ from time import time_ns
 import pytest
 
 from ticker import metrics
-from ticker.web.lag import RECEIVED_EVERY_S, Lag, next_sample_s
+from ticker.hub.frame import text_frame
+from ticker.web.lag import EVERY_S, Lag
 
 SECOND = 1_000_000
 
@@ -22,7 +23,9 @@ def total(stage):
 
 
 def trade(time, **more):
-    return json.dumps({"type": "trade", "symbol": "AAPL", "price": 1, "size": 1, "time": time, "seq": 1} | more)
+    return json.dumps(
+        {"type": "trade", "symbol": "AAPL", "price": 1, "size": 1, "time": time, "seq": 1} | more, separators=(",", ":")
+    )
 
 
 @pytest.fixture
@@ -40,7 +43,7 @@ def test_a_live_tick_tells_how_old_it_is(lag):
     """In both places."""
     before = total("received"), total("sent")
     lag.received(trade(now_us() - 2 * SECOND).encode())
-    lag.sent(trade(now_us() - 3 * SECOND))
+    lag.sent(text_frame(trade(now_us() - 3 * SECOND).encode()))
     assert 2 <= total("received") - before[0] < 3
     assert 3 <= total("sent") - before[1] < 4
 
@@ -49,7 +52,7 @@ def test_a_replay_that_keeps_its_times_tells_nothing(lag, clock):
     """How long ago it was recorded is no lag."""
     clock[0] -= 3_600 * SECOND
     before = count("sent")
-    lag.sent(trade(clock[0]))
+    lag.sent(text_frame(trade(clock[0]).encode()))
     assert count("sent") == before
 
 
@@ -70,26 +73,26 @@ def test_a_replay_that_keeps_its_times_tells_nothing(lag, clock):
 def test_what_is_no_live_tick_is_passed_over(lag, message):
     """Snapshots are old by nature, and anybody may publish anything."""
     before = count("sent")
-    lag.sent(message)
+    lag.sent(text_frame(message.encode(errors="surrogateescape")))
     assert count("sent") == before
 
 
-def test_of_many_reads_few_are_looked_at(lag, monkeypatch):
+@pytest.mark.parametrize("stage", ["received", "sent"])
+def test_of_many_few_are_looked_at(lag, monkeypatch, stage):
     """At most one in 10 ms, however many there are."""
     now_s = [50.0]
     monkeypatch.setattr("ticker.web.lag.monotonic", lambda: now_s[0])
-    before = count("received")
+    before = count(stage)
     for _ in range(100):
-        lag.received(trade(now_us()).encode())
-    assert count("received") == before + 1
-    now_s[0] += RECEIVED_EVERY_S
-    lag.received(trade(now_us()).encode())
-    assert count("received") == before + 2
+        getattr(lag, stage)(trade(now_us()).encode())
+    assert count(stage) == before + 1
+    now_s[0] += EVERY_S
+    getattr(lag, stage)(trade(now_us()).encode())
+    assert count(stage) == before + 2
 
 
-def test_many_connections_give_a_hundred_samples_a_second_together():
-    """And few of them one a second each, the first at any time."""
-    assert next_sample_s(10_000) == 100
-    assert next_sample_s(1) == 1
-    assert len({next_sample_s(1, first=True) for _ in range(10)}) > 1
-    assert all(0 <= next_sample_s(1, first=True) <= 1 for _ in range(100))
+def test_the_age_of_the_newest_message_is_known(lag):
+    """Of whatever kind it is; before the first there is none."""
+    assert lag.newest_ms() is None
+    lag.received(trade(now_us() - 2 * SECOND).encode())
+    assert 2_000 <= lag.newest_ms() < 3_000

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from ticker.candles.interval import INTERVALS
 from ticker.errors import BadRequest, StoreUnavailable
-from ticker.hub.hub import Topic
+from ticker.hub.topic import EVERY_MESSAGE, Delivery, Topic
 from ticker.web import messages
 from ticker.web.messages import Request, RequestError, check, from_query, parse
 
@@ -200,6 +200,27 @@ def test_an_unknown_way_to_deliver_is_refused(deliver):
     assert str(error).startswith(f"'deliver' is {deliver!r}; allowed: 'all'")
 
 
+def test_the_latest_comes_every_so_often():
+    """Every 100 ms unless told otherwise."""
+    assert parse(json.dumps(SUBSCRIBE)).delivery == EVERY_MESSAGE
+    assert parse(json.dumps(SUBSCRIBE | {"deliver": "latest"})).delivery == Delivery(100)
+    assert parse(json.dumps(SUBSCRIBE | {"deliver": "latest", "every_ms": 250})).delivery == Delivery(250)
+    query = [("channel", "trades"), ("symbols", "AAPL"), ("deliver", "latest"), ("every_ms", "50")]
+    assert from_query(query).delivery == Delivery(50)
+
+
+@pytest.mark.parametrize("every_ms", [0, -1, 60_001, 1.5, True, None, "50", [50]])
+def test_an_interval_of_the_latest_that_cannot_be_is_refused(every_ms):
+    """With what is allowed."""
+    error = refused(SUBSCRIBE | {"deliver": "latest", "every_ms": every_ms})
+    assert str(error) == f"'every_ms' is {every_ms!r}; allowed: 1 to 60000"
+
+
+def test_an_interval_goes_with_the_latest_alone():
+    """Elsewhere it would have no effect."""
+    assert str(refused(SUBSCRIBE | {"every_ms": 100})) == "'every_ms' goes with deliver 'latest'"
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -272,8 +293,8 @@ def test_an_error_says_which_request_failed_why_and_whether_to_try_again():
     """In the words of the contract."""
     error = RequestError(1, "'interval' is needed for channel 'candles'")
     assert messages.error(error, error.id) == (
-        '{"type":"error","id":1,"code":"bad_request",'
-        '"message":"\'interval\' is needed for channel \'candles\'","retry":false}'
+        b'{"type":"error","id":1,"code":"bad_request",'
+        b'"message":"\'interval\' is needed for channel \'candles\'","retry":false}'
     )
     away = BadRequest("the store is away", code=StoreUnavailable.code)
     assert json.loads(messages.error(away, None)) == {
@@ -286,15 +307,15 @@ def test_an_error_says_which_request_failed_why_and_whether_to_try_again():
 
 def test_a_message_without_id_has_none():
     """Events answer nobody; id 0 is one."""
-    assert messages.message("heartbeat", time=5, sent=2) == '{"type":"heartbeat","time":5,"sent":2}'
-    assert messages.message("pong", 0) == '{"type":"pong","id":0}'
-    assert messages.message("pong", "") == '{"type":"pong","id":""}'
+    assert messages.message("heartbeat", time=5, sent=2) == b'{"type":"heartbeat","time":5,"sent":2}'
+    assert messages.message("pong", 0) == b'{"type":"pong","id":0}'
+    assert messages.message("pong", "") == b'{"type":"pong","id":""}'
 
 
 def test_a_snapshot_is_the_live_message_marked_as_one_that_was_sent_before():
     """At its end, where nothing else moves."""
-    live = '{"type":"trade","symbol":"AAPL","seq":7}'
-    assert messages.as_snapshot(live) == '{"type":"trade","symbol":"AAPL","seq":7,"snapshot":true}'
+    live = b'{"type":"trade","symbol":"AAPL","seq":7}'
+    assert messages.as_snapshot(live) == b'{"type":"trade","symbol":"AAPL","seq":7,"snapshot":true}'
 
 
 def test_a_position_is_an_epoch_and_a_number():
