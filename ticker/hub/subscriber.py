@@ -15,8 +15,8 @@ SLICE_BYTES = 1 << 16
 """What waits is handed on in pieces of about this size, so that little of it lies where it cannot be counted."""
 WARN_SHARE = 0.5
 """A client is told that it is slow once this share of the bytes or of the time is used up."""
-SILENT_BEATS = 2
-"""A client from which nothing has come over so many heartbeats, not even an answer to a ping, is gone."""
+BEATS_A_PING = 2
+"""A ping goes with every so many heartbeats; a client from which nothing has come by the next, not even its answer, is gone."""
 
 
 class Transport(Protocol):
@@ -80,6 +80,7 @@ class Subscriber:
         "_moved_s",
         "_now_s",
         "_write",
+        "beats",
         "behind",
         "bytes_held",
         "cohorts",
@@ -87,7 +88,6 @@ class Subscriber:
         "door",
         "on_slow",
         "own_sent",
-        "silent_beats",
         "skipped",
         "slot",
         "topics",
@@ -111,7 +111,7 @@ class Subscriber:
         """Messages that went out apart from those of cohorts it is in now."""
         self.skipped = 0
         self.slot = 0
-        self.silent_beats = 0
+        self.beats = 0
         self.warned = False
         self.bytes_held = 0
         self._limits = limits
@@ -270,15 +270,17 @@ class Subscriber:
         self._members_changed()
 
     def beat(self, heartbeat: bytes) -> None:
-        """A sign of life and a ping, in one write; a client that has answered none of the last pings is cut off."""
-        self.silent_beats = 0 if self.door.heard else self.silent_beats + 1
-        self.door.heard = False
-        if self.silent_beats >= SILENT_BEATS:
-            self.door.abort()
-            return
+        """A sign of life, now and then with a ping in the same write; a client that has not answered the last is cut off."""
         frame = text_frame(heartbeat)
         self._count_own(len(frame))
-        self.write(PING + frame)
+        self.beats = (self.beats + 1) % BEATS_A_PING
+        if self.beats:
+            self.write(frame)
+        elif self.door.heard:
+            self.door.heard = False
+            self.write(PING + frame)
+        else:
+            self.door.abort()
 
     def _members_changed(self) -> None:
         for cohort in self.cohorts.values():

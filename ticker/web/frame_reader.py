@@ -19,6 +19,8 @@ CONTROL = frozenset({CLOSE, PING, PONG})
 CONTROL_MAX = 125
 """Bytes of a control frame's payload (section 5.5)."""
 MASK_BYTES = 4
+EMPTY_PONG = b"\x8a\x80"
+EMPTY_FRAME_BYTES = 2 + MASK_BYTES
 
 FORBIDDEN_CODES = frozenset({1004, 1005, 1006, 1015})
 """Reserved, never sent in a frame (section 7.4.1)."""
@@ -106,6 +108,10 @@ class FrameReader:
             if isinstance(self._buffer, bytes):
                 self._buffer, self._at = bytearray(self._buffer[self._at :]), 0
             self._buffer += data
+
+    def is_pong(self, data: bytes) -> bool:
+        """Whether these bytes, which were not fed, are one empty pong and nothing else: what idle clients send all day."""
+        return len(data) == EMPTY_FRAME_BYTES and data[:2] == EMPTY_PONG and not self._buffer and self._frame is None
 
     def read(self) -> Message | None:
         """The next message; None: it takes more bytes. Raises `Violation`, after which there is nothing to read."""

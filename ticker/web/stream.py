@@ -70,6 +70,8 @@ class Connection:
         """Serve until either side ends it; `opening` is the subscription that the address asked for."""
         gateway = self._gateway
         await self._socket.accept()
+        # Nobody reads them any more, and they would be held for as long as the connection.
+        self._socket.scope["headers"] = []
         gateway.hub.arrive(self._subscriber)
         gateway.unsubscribed[self] = monotonic()
         metrics.OPENED.inc()

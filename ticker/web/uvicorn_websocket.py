@@ -141,6 +141,11 @@ class TickerWebSocket(asyncio.Protocol):
         self.heard = True
         if self._reader is None:
             self._receive_head(data)
+        elif self._last is None and self._reader.is_pong(data) and not self._paused:
+            try:
+                self._count_frame()
+            except Violation as violation:
+                self._stop_reading(violation)
         elif self._last is None:
             self._reader.feed(data)
             self._read_on()

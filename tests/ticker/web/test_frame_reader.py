@@ -292,3 +292,15 @@ def test_many_tiny_fragments_cost_little_more_than_their_bytes():
     piece = masked(CONTINUATION, b"ab", fin=False)
     _, reader = read_all(masked(BINARY, fin=False), piece * 30_000)
     assert sys.getsizeof(reader._open.payload) < 100_000
+
+
+def test_a_lone_pong_is_known_at_sight():
+    """Empty, masked, whole, and not within what has begun."""
+    pong = b"\x8a\x80abcd"
+    reader = FrameReader(1_000)
+    assert reader.is_pong(pong)
+    for other in (b"", pong[:-1], pong + b"x", b"\x89\x80abcd", b"\x8a\x81abcd", b"\x0a\x80abcd", b"\x8a\x00abcd"):
+        assert not reader.is_pong(other)
+    reader.feed(b"\x81")
+    assert reader.read() is None
+    assert not reader.is_pong(pong)
