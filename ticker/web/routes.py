@@ -13,6 +13,7 @@ from ticker.web.problems import problem
 from ticker.web.rest import Rest
 from ticker.web.security import Origins, address_of
 from ticker.web.stream import Connection
+from ticker.web.uvicorn_websocket import IMPORT_STRING, TickerWebSocket
 
 
 def routes(gateway: Gateway, rest: Rest, ops: Ops) -> list[BaseRoute]:
@@ -52,6 +53,11 @@ class StreamEndpoint:
             text = f"origin {origin!r} is not allowed; server.origins in config.yaml lists those that are"
             metrics.DENIED.labels("403").inc()
             await socket.send_denial_response(problem(403, "forbidden_origin", text))
+            return
+        if not isinstance(scope["extensions"].get("ticker"), TickerWebSocket):
+            text = f"the server's WebSocket class is not {IMPORT_STRING}: start it with `ticker run` or `ticker serve`"
+            metrics.DENIED.labels("500").inc()
+            await socket.send_denial_response(problem(500, "internal_error", text))
             return
         if len(self._gateway.hub) >= limits.connections:
             metrics.met("connections")
