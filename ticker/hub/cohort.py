@@ -58,6 +58,9 @@ class Cohort:
     def __len__(self) -> int:
         return len(self._members)
 
+    def __contains__(self, subscriber: Subscriber) -> bool:
+        return subscriber in self._members
+
     def join(self, subscriber: Subscriber) -> None:
         """From now on this client gets what is published; what was collected before is not for it."""
         self.flush_collected()
@@ -67,6 +70,9 @@ class Cohort:
     def leave(self, subscriber: Subscriber) -> None:
         """This client gets nothing more; what was collected so far it still gets."""
         self.flush_collected()
+        if subscriber not in self._members:
+            # It was given up by what it had yet to get, and has left.
+            return
         subscriber.own_sent += self.sent_to(subscriber)
         subscriber.skipped += self.skipped - self._members[subscriber].skipped
         del self._members[subscriber]

@@ -98,6 +98,9 @@ class Hub:
         for delivery, key in keys.items():
             cohort = before.get(delivery)
             if cohort is None or cohort.key != key:
+                if known := self._cohorts.get(key):
+                    # Its last member may be given up by this, and the cohort be gone with it.
+                    known.flush_collected()
                 cohort = self._cohort(key)
                 cohort.join(subscriber)
             subscriber.cohorts[delivery] = cohort
@@ -117,8 +120,10 @@ class Hub:
         return found
 
     def _drop(self, cohort: Cohort, subscriber: Subscriber) -> None:
+        if subscriber not in cohort:
+            return
         cohort.leave(subscriber)
-        if len(cohort):
+        if len(cohort) or self._cohorts.get(cohort.key) is not cohort:
             return
         del self._cohorts[cohort.key]
         for topic in cohort.key.topics:

@@ -164,7 +164,8 @@ class Subscriber:
 
     def catch_up(self) -> None:
         """Have cohorts write what they have collected for the end of this turn."""
-        for cohort in self.cohorts.values():
+        # It may be given up by the first of them, and then has none any more.
+        for cohort in tuple(self.cohorts.values()):
             cohort.flush_collected()
 
     def fill(self) -> None:

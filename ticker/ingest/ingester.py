@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from time import monotonic, time_ns
+from time import time_ns
 
 from redis.asyncio import Redis
 
@@ -68,7 +68,6 @@ class Ingester:
             if (feed := runner.history())
         ]
         one_feed_a_symbol(config.feeds, feeds)
-        self._heard = monotonic()
 
     async def run(self) -> None:
         """Ingest until cancelled; then append what is left and close the feeds."""

@@ -471,3 +471,59 @@ def test_members_may_come_and_go_while_a_message_is_handed_out(hub, make_client,
     assert last.got == ["one", "two", "next"]
     assert newcomer.got == ["next"]
     assert len(hub) == 2
+
+
+def give_up_departs(client):
+    """What a connection does once its client is given up: it is gone from the hub at once."""
+    client.subscriber.on_slow = lambda *why: client.hub.depart(client.subscriber)
+
+
+@pytest.mark.parametrize("door", ["send", "beat"])
+def test_a_client_may_be_given_up_by_what_it_has_yet_to_catch_up_with(hub, make_client, door):
+    """Its outbox overflows while what was collected is written, before an answer or a heartbeat: nobody else is touched."""
+    slow, other = make_client(hub, room=0, outbox_bytes=40), make_client(hub)
+    give_up_departs(slow)
+    for client in (slow, other):
+        client.join(AAPL)
+        client.join(Topic("quotes", "AAPL"), delivery=LATEST)
+    hub.publish(AAPL, trade(1))
+    slow.loop.turn()
+    for seq in (2, 3, 4):
+        hub.publish(AAPL, trade(seq))
+    if door == "send":
+        slow.subscriber.send(b"answer")
+    else:
+        for _ in range(20):
+            hub.beat(lambda sent: b"beat")
+    assert len(hub) == 1
+    assert [m["seq"] for m in other.got if m != "beat"] == [1, 2, 3, 4]
+
+
+def test_whoever_joins_a_cohort_whose_last_member_is_given_up_just_then_misses_nothing(hub, make_client):
+    """The cohort that it found is gone with that member; it has one of its own."""
+    slow, newcomer = make_client(hub, room=0, outbox_bytes=40), make_client(hub)
+    give_up_departs(slow)
+    slow.join(AAPL)
+    hub.publish(AAPL, trade(1))
+    slow.loop.turn()
+    for seq in (2, 3, 4):
+        hub.publish(AAPL, trade(seq))
+    newcomer.join(AAPL)
+    hub.publish(AAPL, trade(5))
+    assert seqs(newcomer.got) == [5]
+    assert hub.wanted(AAPL)
+
+
+def test_a_client_may_be_given_up_while_it_changes_what_it_has(hub, make_client):
+    """Nothing of it stays behind."""
+    slow = make_client(hub, room=0, outbox_bytes=40)
+    give_up_departs(slow)
+    slow.join(Topic("quotes", "A"), delivery=LATEST)
+    slow.join(Topic("quotes", "B"), delivery=Delivery(30))
+    slow.join(AAPL)
+    hub.publish(AAPL, trade(1))
+    slow.loop.turn()
+    for seq in (2, 3, 4):
+        hub.publish(AAPL, trade(seq))
+    slow.join(MSFT)
+    assert (len(hub), hub.cohorts, hub._of_topic) == (0, 0, {})
