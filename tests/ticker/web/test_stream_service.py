@@ -7,6 +7,7 @@ from time import monotonic
 
 import pytest
 
+from ticker.store.connection import connect
 from ticker.store.embedded import EmbeddedServer
 
 
@@ -46,6 +47,13 @@ def is_service(state):
     return lambda m: m["type"] == "service" and m["state"] == state
 
 
+async def on_disk(url):
+    """Until what was written is synced: while an earlier sync takes long, the server answers before it writes."""
+    async with connect(url) as store:
+        await store.set("ticker:test", "1")
+        assert (await store.execute_command("WAITAOF", 1, 0, 10_000))[0] == 1
+
+
 @pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL])
 async def test_clients_learn_of_a_lost_store_within_two_seconds(start_service, own_server, tape, how):
     """`stale` with reason `store`, then `live` again; every tick that came meanwhile follows, without a hole."""
@@ -55,6 +63,7 @@ async def test_clients_learn_of_a_lost_store_within_two_seconds(start_service, o
     await client.subscribe("candles", "AAPL", interval="1m")
     service.feed.give(*tape.trades(10))
     await client.until(is_trade(10))
+    await on_disk(own_server.url)
     os.kill(own_server.pid, how)
     begun = monotonic()
     stale = await client.until(is_service("stale"), 2.5)
