@@ -83,6 +83,9 @@ PURE = (
     "ticker.hub.subscriber",
     "ticker.hub.topic",
     "ticker.hub.frame",
+    "ticker.hub.events",
+    "ticker.hub.recording",
+    "ticker.hub.resume",
 )
 IMPURE = frozenset({"asyncio", "redis", "starlette", "time"})
 

@@ -23,9 +23,13 @@ from ticker.errors import StoreUnavailable
 from ticker.history.candles import CandleHistory
 from ticker.history.snapshots import SnapshotReader
 from ticker.history.ticks import TickHistory
+from ticker.hub.blocks import Blocks
+from ticker.hub.candle_replay import Begin, CandleUpstream, PastPage
 from ticker.hub.forming import Forming, Loaded
 from ticker.hub.hub import Hub
+from ticker.hub.pace import Pace
 from ticker.hub.relay import Relay
+from ticker.hub.replay import Upstream
 from ticker.ingest.ingester import Ingester, one_feed_a_symbol, wall_us
 from ticker.store import catalog
 from ticker.store.candle_store import CandleReader
@@ -41,6 +45,11 @@ from ticker.web.routes import routes
 from ticker.web.security import Origins, SecurityHeaders
 
 log = logging.getLogger(__name__)
+
+CONNECT_S = 2.0
+"""A gateway serves without the store too, but gives it so long before it begins."""
+REPLAYS_A_TURN = 8
+"""So many resuming clients are written to in one turn of the loop."""
 
 FAILED = threading.Event()
 """Set once a part of the service has failed: the process ends in order, but not with exit code 0."""
@@ -124,12 +133,12 @@ def make_gateway(client: Redis, config: Config) -> Gateway:
     chunks, streams = CandleReader(client), TickReader(client)
     grace_us, lateness_us = candles.grace_ms * 1000, candles.lateness_s * 1_000_000
     history = History(
-        CandleHistory(client, chunks, zone, grace_us, lateness_us),
+        CandleHistory(client, chunks, zone, grace_us, lateness_us, config.limits.tick_ahead_s * 1_000_000),
         TickHistory(streams, (candles.lateness_s + config.limits.tick_ahead_s) * 1000),
         SnapshotReader(client, streams, chunks),
         lambda: catalog.read(client),
     )
-    hub = Hub(monotonic, _soon, config.websocket.flush_ms / 1000)
+    hub = Hub(monotonic, _soon, config.websocket.flush_ms / 1000, recorded=config.limits.replay_recorded)
     gateway = Gateway(config, hub, history)
 
     async def load(symbol: str, interval: str) -> Loaded:
@@ -146,8 +155,29 @@ def make_gateway(client: Redis, config: Config) -> Gateway:
         forming.invalidate,
         heal_most=config.limits.heal_messages,
     )
-    gateway.wire(relay, forming, subscription)
+    blocks = Blocks(streams, config.limits.replay_cache_bytes, config.limits.replay_reads)
+    pace = Pace(REPLAYS_A_TURN)
+    upstream = Upstream(hub, relay, blocks, streams.ends, pace)
+    candle_upstream = CandleUpstream(hub, relay, forming, _Past(history.candles), streams.ends, pace)
+    gateway.wire(upstream, candle_upstream, subscription)
     return gateway
+
+
+class _Past:
+    """Stored candles, as replays ask for them."""
+
+    def __init__(self, history: CandleHistory) -> None:
+        self._history = history
+
+    async def begin(self, symbol: str, interval: str, seq: int) -> Begin:
+        """Where candles begin that trades behind a number may have touched."""
+        found = await self._history.touched_since(symbol, INTERVALS[interval], seq)
+        return Begin(found.time, found.missing)
+
+    async def closed(self, symbol: str, interval: str, start: int, end: int) -> PastPage:
+        """Closed candles with start <= time < end."""
+        page = await self._history.closed(symbol, INTERVALS[interval], start, end)
+        return PastPage(page.candles.rows(), page.seq, page.next)
 
 
 def create_ingest_app(client: Redis, ingester: Ingester) -> Starlette:
@@ -181,6 +211,7 @@ def create_app(config: Config, feeds: Sequence[Feed] | None = None, *also: Part)
             if feeds is not None:
                 ingester.append(await stack.enter_async_context(ingesting(config, feeds)))
             await stack.enter_async_context(running(gateway.run, *also))
+            await gateway.connected(CONNECT_S)
             yield
 
     ops = Ops(gateway, _ping(client), lambda: ingester[0].status() if ingester else None)

@@ -61,6 +61,20 @@ class Limits(BaseModel):
         "gap",
         "messages read back for one hole in live delivery; a larger one is announced",
     )
+    replay_reads: int = _limit(
+        4, "reads", "process", "", "reads for resuming clients that go on at once; what is wanted beyond waits", most=64
+    )
+    replay_cache_bytes: int = _limit(
+        33_554_432, "bytes", "process", "", "ticks kept for resuming clients; the oldest go", least=65_536
+    )
+    replay_recorded: int = _limit(
+        1_024,
+        "messages",
+        "symbol",
+        "",
+        "newest live messages kept while a client is brought up to them; what is older is read from the store",
+        least=16,
+    )
     page_rows: int = _limit(10_000, "rows", "request", "bad_request", "rows of one REST answer: the largest `limit`")
     page_rows_default: int = _limit(
         500, "rows", "request", "next", "rows of one REST answer where the request names no `limit`"

@@ -133,6 +133,17 @@ GATEWAY_LAG = _histogram(
     "stage",
 )
 GAPS = _counter("ticker_live_gaps", "gaps", "Holes seen in live delivery and announced.", "kind")
+RESUMES = _counter(
+    "ticker_resumes",
+    "symbols",
+    "Symbols resumed: whole, gap (some trimmed), reset (some withdrawn).",
+    "channel",
+    "outcome",
+)
+REPLAYED = _counter("ticker_replay_messages", "messages", "Messages sent to resuming clients before live ones.")
+REPLAYING = _gauge("ticker_replays", "replays", "Resume requests whose replay is under way.")
+REPLAY_BLOCKS = _counter("ticker_replay_blocks_read", "blocks", "Blocks of ticks read from the store for replays.")
+REPLAY_SHARED = _counter("ticker_replay_blocks_shared", "blocks", "Times a block was there, or being read, already.")
 STALE = _gauge(
     "ticker_service_stale",
     "1",

@@ -200,6 +200,10 @@ class CandleBuilder:
         """Those that are closed and can still change, in order of time."""
         return [folding.candle() for folding in sorted(self._candles.values(), key=lambda c: c.time) if folding.closed]
 
+    def held(self) -> list[tuple[Candle, bool]]:
+        """All that can still change, in order of time, each with whether it is closed."""
+        return [(one.candle(), one.closed) for one in sorted(self._candles.values(), key=lambda c: c.time)]
+
     def newest(self) -> tuple[Candle, bool] | None:
         """The newest candle and whether it is closed."""
         return (self._newest.candle(), self._newest.closed) if self._newest else None

@@ -7,13 +7,16 @@ import numpy as np
 from redis.asyncio import Redis
 
 from ticker.candles.builder import CandleBuilder
-from ticker.candles.candle import Candle, Candles
+from ticker.candles.candle import NO_TRADE, Candle, Candles
 from ticker.candles.interval import INTERVALS, Interval, bounds
 from ticker.candles.rollup import roll_up
 from ticker.history import cursor as cursors
 from ticker.store import keys
 from ticker.store.candle_store import TIME_MAX, CandleReader, StoredCandles
 from ticker.store.connection import answers
+
+CHUNKS_A_PAGE = 16
+"""Of candles that are sent again to somebody who was away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +69,42 @@ class Span:
     clock: int
 
 
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """The open time of the oldest candle concerned, if not of an older one, and the last trade whose candles are gone."""
+
+    time: int
+    missing: int
+    """0 where none are."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedPage:
+    """Closed candles with everything up to the trade `seq`, and where those behind them begin, if there are any."""
+
+    candles: Candles
+    seq: int
+    next: int | None
+
+
 class CandleHistory:
     """Reads stored candles and rolls them up."""
 
-    def __init__(self, client: Redis, reader: CandleReader, zone: ZoneInfo, grace_us: int, lateness_us: int) -> None:
+    def __init__(
+        self,
+        client: Redis,
+        reader: CandleReader,
+        zone: ZoneInfo,
+        grace_us: int,
+        lateness_us: int,
+        ahead_us: int = 60_000_000,
+    ) -> None:
         self._client = client
         self._reader = reader
         self._zone = zone
         self._grace_us = grace_us
         self._lateness_us = lateness_us
+        self._ahead_us = ahead_us
 
     async def page(self, query: CandleQuery, feed: str) -> CandlePage:
         """One page. Without `start` the newest candles before `end`, and `next` leads to older ones; else from `start` on."""
@@ -201,8 +231,9 @@ class CandleHistory:
         """
         clock = await self._clock(feed)
         base = INTERVALS[interval.base]
-        newest = await self._newest_time(symbol, base)
-        since = min(clock - self._lateness_us - self._grace_us, newest) if clock else newest
+        newest, oldest_open = await self._edge(symbol, base)
+        # Before its first heartbeat a feed has no clock.
+        since = min((clock or newest) - self._lateness_us - self._grace_us, newest, oldest_open)
         since = bounds(interval, max(since, 0), self._zone)[0]
         query = CandleQuery(symbol, interval, start=since, limit=TIME_MAX, forming=True)
         span = await self._gather(query, feed, since, TIME_MAX, backward=False)
@@ -212,11 +243,51 @@ class CandleHistory:
         builder.load(rows[span.final :], closed=False)
         return builder, span
 
-    async def _newest_time(self, symbol: str, base: Interval) -> int:
-        """The open time of the newest stored candle, closed or not; 0 where there is none."""
+    async def touched_since(self, symbol: str, interval: Interval, seq: int) -> Touched:
+        """How far back candles may go that trades behind the number `seq` have touched.
+
+        A trade is refused where it is later than `lateness_us` behind the feed clock, and that is never more than
+        `ahead_us` behind the newest trade: so the newest candle without one of these trades bounds how far they reach.
+        """
+        base, end, oldest, first = INTERVALS[interval.base], TIME_MAX, TIME_MAX, NO_TRADE
+        while True:
+            block = await self._reader.read(symbol, base, 0, end, newest=True, chunks=CHUNKS_A_PAGE)
+            candles = _joined(block.closed, Candles.of(block.open) if end == TIME_MAX else Candles.of(()))
+            seqs = candles.column("seq")
+            before = np.flatnonzero((seqs > 0) & (seqs <= seq))
+            if len(before):
+                since = int(candles.time[before[-1]]) - self._lateness_us - self._ahead_us
+                return Touched(bounds(interval, max(since, 0), self._zone)[0], 0)
+            traded = np.flatnonzero(seqs > 0)
+            if len(traded):
+                oldest = int(candles.time[traded[0]])
+                first = min(first, int(candles.column("first_seq")[traded].min()))
+            if block.complete or not len(block.closed) or len(traded) < len(candles):
+                opened = bounds(interval, oldest, self._zone)[0] if oldest < TIME_MAX else TIME_MAX
+                return Touched(opened, first - 1 if NO_TRADE > first > seq + 1 else 0)
+            end = int(block.closed.time[0])
+
+    async def closed(self, symbol: str, interval: Interval, start: int, end: int) -> ClosedPage:
+        """Candles with start <= time < end of which all parts are closed, as many as are read at once."""
+        base = INTERVALS[interval.base]
+        block = await self._reader.read(
+            symbol, base, start, self._ceiling(interval, end), newest=False, chunks=CHUNKS_A_PAGE
+        )
+        rolled = roll_up(block.closed, interval, self._zone)
+        after = None
+        if not block.complete and len(rolled) > 1:
+            # The last one may have lost a part of itself to what was not read.
+            after = int(rolled.time[-1])
+            rolled = rolled.part(0, len(rolled) - 1)
+        return ClosedPage(rolled, block.trades.seq, after)
+
+    async def _edge(self, symbol: str, base: Interval) -> tuple[int, int]:
+        """The open times of the newest stored candle, closed or not (0: none), and of the oldest that is not closed."""
         edge = await self._reader.read(symbol, base, TIME_MAX, TIME_MAX, newest=True)
         tail = await self._reader.tail(symbol, base, TIME_MAX)
-        return max([candle.time for candle in edge.open] + [int(chunk.time[-1]) for chunk in tail], default=0)
+        unclosed = [candle.time for candle in edge.open]
+        newest = max(unclosed + [int(chunk.time[-1]) for chunk in tail], default=0)
+        return newest, min(unclosed, default=newest)
 
 
 def _joined(closed: Candles, unclosed: Candles) -> Candles:

@@ -12,6 +12,7 @@ from ticker import codec
 from ticker.candles.builder import CandleBuilder
 from ticker.candles.candle import Candle
 from ticker.candles.interval import INTERVALS
+from ticker.hub.events import reset_message
 from ticker.hub.hub import Hub
 from ticker.hub.topic import Topic
 
@@ -33,7 +34,7 @@ Load = Callable[[str, str], Awaitable[Loaded]]
 class Fold:
     """One symbol and interval."""
 
-    __slots__ = ("_waiting", "builder", "epoch", "seq", "stops", "topic")
+    __slots__ = ("_waiting", "builder", "epoch", "floor", "owes", "seq", "stops", "topic")
 
     def __init__(self, topic: Topic) -> None:
         self.topic = topic
@@ -42,6 +43,10 @@ class Fold:
         self.seq = 0
         self.stops = 0
         """How often it was stopped: what was loaded before the last time does not count."""
+        self.owes: int | None = None
+        """Subscribers have been sent what it was up to this number, before it was stopped, and are owed what it has become."""
+        self.floor: int | None = None
+        """They are owed a reset too: trades above this number are withdrawn."""
         self._waiting: list[tuple[int, int, int, int]] = []
 
     def begin(self, loaded: Loaded) -> None:
@@ -51,8 +56,13 @@ class Fold:
             self.add(*trade)
         self._waiting.clear()
 
-    def stop(self) -> None:
-        """What was folded does not count any more."""
+    def stop(self, floor: int | None = None) -> None:
+        """What was folded does not count any more; nor, where there is a floor, do trades above it."""
+        if self.builder is not None and self.owes is None:
+            self.owes = self.seq
+        if floor is not None and self.owes is not None:
+            self.owes = min(self.owes, floor)
+            self.floor = floor if self.floor is None else min(self.floor, floor)
         self.builder = None
         self.stops += 1
         self._waiting.clear()
@@ -79,6 +89,7 @@ class Forming:
         self._load = load
         self._folds: dict[str, dict[Topic, Fold]] = {}
         self._idle: set[Topic] = set()
+        self._clock_of: Callable[[str], int] = lambda symbol: 0
 
     def fold_of(self, topic: Topic) -> Fold | None:
         """A fold that has begun."""
@@ -98,6 +109,8 @@ class Forming:
             loaded = await self._load(topic.symbol, topic.interval)
             if fold.builder is None and fold.stops == stops:
                 fold.begin(loaded)
+                # Now, and not with the next `mend`: whoever has asked for the fold may join at once.
+                self._pay(fold)
 
     async def watch_all(self, topics: Sequence[Topic]) -> None:
         """The same for many, some at a time."""
@@ -109,10 +122,10 @@ class Forming:
 
         await asyncio.gather(*(watch_some() for _ in range(LOADS_AT_ONCE)))
 
-    def invalidate(self, symbol: str) -> None:
-        """Trades of the symbol are missing or numbered anew: its folds must begin again from what is stored."""
+    def invalidate(self, symbol: str, floor: int | None = None) -> None:
+        """Trades of the symbol are missing, or withdrawn above `floor`: its folds must begin again from what is stored."""
         for fold in self._folds.get(symbol, {}).values():
-            fold.stop()
+            fold.stop(floor)
 
     def invalidate_long(self) -> None:
         """Candles longer than a minute may have been added to from before the first tick, with nobody here to hear of it."""
@@ -127,18 +140,21 @@ class Forming:
 
         async def mend_some() -> None:
             while left:
-                await self._mend(left.pop())
+                await self.watch(left.pop().topic)
 
         await asyncio.gather(*(mend_some() for _ in range(LOADS_AT_ONCE)))
 
-    async def _mend(self, fold: Fold) -> None:
-        epoch, seq = fold.epoch, fold.seq
-        await self.watch(fold.topic)
-        if fold.builder:
-            missed = [c for c in fold.builder.closed() if fold.epoch != epoch or c.seq >= seq]
-            self._send(fold, missed, final=True)
-            fold.builder.changed()
-            self._send(fold, fold.builder.unclosed(), final=False)
+    def _pay(self, fold: Fold) -> None:
+        """Send those who had the fold before it was stopped what its candles have become since."""
+        seq, floor = fold.owes, fold.floor
+        fold.owes = fold.floor = None
+        if seq is None or fold.builder is None:
+            return
+        if floor is not None:
+            self._hub.control(fold.topic, reset_message(fold.topic, fold.epoch, floor))
+        self._send(fold, [candle for candle in fold.builder.closed() if candle.seq >= seq], final=True)
+        fold.builder.changed()
+        self._send(fold, fold.builder.unclosed(), final=False)
 
     def folds(self, symbol: str) -> bool:
         """Whether anything is folded from the symbol's trades."""
@@ -152,6 +168,16 @@ class Forming:
         self._send(fold, fold.builder.changed(), final=False)
         newest = fold.builder.newest()
         return fold.message(newest[0], final=newest[1]) if newest else None
+
+    def stand(self, topic: Topic) -> list[tuple[Candle, bool]]:
+        """All candles that can still change, each with whether it is closed; what is due goes out to the others first."""
+        fold = self.fold_of(topic)
+        assert fold is not None
+        assert fold.builder is not None
+        if clock := self._clock_of(topic.symbol):
+            self._send(fold, fold.builder.close(clock), final=True)
+        self._send(fold, fold.builder.changed(), final=False)
+        return fold.builder.held()
 
     def on_trade(self, symbol: str, message: bytes, seq: int) -> None:
         """A trade goes out to the subscribers."""
@@ -171,6 +197,7 @@ class Forming:
 
     def close(self, clock_of: Callable[[str], int]) -> None:
         """Close what the feed clocks have passed; `clock_of` gives a symbol's, in microseconds, 0 where none is known."""
+        self._clock_of = clock_of
         for symbol, folds in self._folds.items():
             clock = clock_of(symbol)
             for fold in folds.values():

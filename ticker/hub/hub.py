@@ -6,11 +6,15 @@ from dataclasses import dataclass, field
 
 from ticker.hub.cohort import Cohort, Key, LatestCohort
 from ticker.hub.frame import text_frame
+from ticker.hub.recording import Recording
 from ticker.hub.subscriber import Delivered, Subscriber
 from ticker.hub.topic import ALL, Delivery, Topic
 
 SLOTS = 20
 """Heartbeats are spread over so many parts of their interval."""
+
+Targets = tuple[tuple[Cohort | Recording, ...], tuple[LatestCohort, ...]]
+"""Who gets every message of a topic, and who the latest."""
 
 Soon = Callable[[float, Callable[[], None]], object]
 """Calls a function after so many seconds; 0: in the next turn of the loop, before anything is read again."""
@@ -28,8 +32,11 @@ class _Pulse:
 class Hub:
     """All cohorts. A message is framed once; who gets it is known before it comes."""
 
-    def __init__(self, now_s: Callable[[], float], soon: Soon, flush_s: float = 0.0) -> None:
-        """`flush_s`: how long messages are collected before they are written; 0 for one turn of the loop."""
+    def __init__(self, now_s: Callable[[], float], soon: Soon, flush_s: float = 0.0, *, recorded: int = 1_024) -> None:
+        """`flush_s`: how long messages are collected before they are written; 0 for one turn of the loop.
+
+        `recorded`: how many of the newest messages of a topic are kept for those who are being brought up to them.
+        """
         self.delivered = Delivered()
         self.on_flush: Callable[[bytes], None] | None = None
         """Called with the newest frame of each flush, before it is written."""
@@ -41,10 +48,13 @@ class Hub:
         self._slot = 0
         self._full: dict[Subscriber, None] = {}
         self._cohorts: dict[Key, Cohort] = {}
-        self._of_topic: dict[Topic, dict[Cohort, None]] = {}
+        self._of_topic: dict[Topic, dict[Cohort | Recording, None]] = {}
+        self._recordings: dict[Topic, Recording] = {}
+        self._recorded = recorded
+        self._held: Counter[Topic] = Counter()
         self._admitted: dict[Topic, set[str]] = {}
-        self._targets: dict[Topic, tuple[tuple[Cohort, ...], tuple[LatestCohort, ...]]] = {}
-        self._dirty: list[Cohort] = []
+        self._targets: dict[Topic, Targets] = {}
+        self._dirty: list[Cohort | Recording] = []
         self._flushing = False
         self._pulses: dict[Delivery, _Pulse] = {}
 
@@ -80,20 +90,34 @@ class Hub:
             self._drop(cohort, subscriber)
         subscriber.cohorts.clear()
         subscriber.topics.clear()
+        subscriber.apart = frozenset()
 
-    def join(self, subscriber: Subscriber, topics: Iterable[Topic], delivery: Delivery) -> None:
-        """From now on this client gets these topics as it wants them delivered."""
+    def join(
+        self, subscriber: Subscriber, topics: Iterable[Topic], delivery: Delivery, apart: Iterable[Topic] = ()
+    ) -> None:
+        """From now on this client gets these topics as it wants them delivered.
+
+        Those of `apart`, each of one symbol, it has too, but gets nothing of them until `bring_in`.
+        """
+        subscriber.apart = subscriber.apart.union(apart)
         self._change(subscriber, subscriber.topics | dict.fromkeys(topics, delivery))
+
+    def bring_in(self, subscriber: Subscriber, topics: Iterable[Topic]) -> None:
+        """From now on this client gets these topics, which it had apart."""
+        subscriber.apart = subscriber.apart.difference(topics)
+        self._change(subscriber, subscriber.topics)
 
     def leave(self, subscriber: Subscriber, topics: Iterable[Topic]) -> None:
         """Undo `join`."""
         gone = set(topics)
-        self._change(subscriber, {topic: how for topic, how in subscriber.topics.items() if topic not in gone})
+        left = {topic: how for topic, how in subscriber.topics.items() if topic not in gone}
+        subscriber.apart = frozenset(t for t in subscriber.apart if t in left or t.everything in left)
+        self._change(subscriber, left)
 
     def _change(self, subscriber: Subscriber, topics: dict[Topic, Delivery]) -> None:
         """Put a client into the cohorts of what it has now."""
         subscriber.topics = topics
-        keys, before = _keys(topics), subscriber.cohorts
+        keys, before = _keys(topics, subscriber.apart), subscriber.cohorts
         subscriber.cohorts = {}
         for delivery, key in keys.items():
             cohort = before.get(delivery)
@@ -115,9 +139,20 @@ class Hub:
             made = LatestCohort if key.delivery.latest else Cohort
             found = self._cohorts[key] = made(key, self.delivered)
             for topic in key.topics:
-                self._of_topic.setdefault(topic, {})[found] = None
-                self._forget_targets(topic)
+                self._enter(topic, found)
         return found
+
+    def _enter(self, topic: Topic, member: Cohort | Recording) -> None:
+        self._of_topic.setdefault(topic, {})[member] = None
+        self._forget_targets(topic)
+
+    def _remove(self, topic: Topic, member: Cohort | Recording) -> None:
+        members = self._of_topic[topic]
+        del members[member]
+        if not members:
+            del self._of_topic[topic]
+            self._admitted.pop(topic, None)
+        self._forget_targets(topic)
 
     def _drop(self, cohort: Cohort, subscriber: Subscriber) -> None:
         if subscriber not in cohort:
@@ -127,12 +162,24 @@ class Hub:
             return
         del self._cohorts[cohort.key]
         for topic in cohort.key.topics:
-            cohorts = self._of_topic[topic]
-            del cohorts[cohort]
-            if not cohorts:
-                del self._of_topic[topic]
-                self._admitted.pop(topic, None)
-            self._forget_targets(topic)
+            self._remove(topic, cohort)
+
+    def record(self, topic: Topic) -> Recording:
+        """Keep the newest messages of a topic of one symbol, until everyone who has asked for it has called `unrecord`."""
+        found = self._recordings.get(topic)
+        if found is None:
+            found = self._recordings[topic] = Recording(self._recorded)
+            self._enter(topic, found)
+        found.holders += 1
+        return found
+
+    def unrecord(self, topic: Topic) -> None:
+        """Undo `record`."""
+        found = self._recordings[topic]
+        found.holders -= 1
+        if not found.holders:
+            del self._recordings[topic]
+            self._remove(topic, found)
 
     def _forget_targets(self, topic: Topic) -> None:
         if topic.symbol == ALL:
@@ -144,7 +191,15 @@ class Hub:
 
     def wanted(self, topic: Topic) -> bool:
         """Whether anybody would get what is published to the topic."""
-        return topic in self._of_topic or topic.everything in self._of_topic
+        return topic in self._of_topic or topic.everything in self._of_topic or topic in self._held
+
+    def hold(self, topic: Topic) -> None:
+        """Somebody wants the topic who does not get its messages yet, until `unhold`."""
+        self._held[topic] += 1
+
+    def unhold(self, topic: Topic) -> None:
+        """Undo `hold`."""
+        self._held -= Counter((topic,))
 
     def admit(self, everything: Topic, symbol: str) -> None:
         """From now on those who have all symbols get this one too: they know where its messages begin."""
@@ -201,16 +256,17 @@ class Hub:
         for subscriber in tuple(self._everyone):
             subscriber.send(payload)
 
-    def _find_targets(self, topic: Topic) -> tuple[tuple[Cohort, ...], tuple[LatestCohort, ...]]:
+    def _find_targets(self, topic: Topic) -> Targets:
         found = dict(self._of_topic.get(topic, {}))
         everything = topic.everything
         if self.admitted(everything, topic.symbol):
-            found |= {c: None for c in self._of_topic.get(everything, ()) if topic not in c.key.excluded}
+            wide = (c for c in self._of_topic.get(everything, ()) if isinstance(c, Cohort))
+            found |= {cohort: None for cohort in wide if topic not in cohort.key.excluded}
         latest = tuple(cohort for cohort in found if isinstance(cohort, LatestCohort))
         targets = self._targets[topic] = tuple(c for c in found if not isinstance(c, LatestCohort)), latest
         return targets
 
-    def _mark(self, cohort: Cohort) -> None:
+    def _mark(self, cohort: Cohort | Recording) -> None:
         """Something is collected for a cohort that had nothing."""
         self._dirty.append(cohort)
         if not self._flushing:
@@ -274,20 +330,25 @@ class Hub:
         return len(self._everyone)
 
 
-def _keys(topics: Mapping[Topic, Delivery]) -> dict[Delivery, Key]:
-    """The cohorts of a client with these topics. A symbol that is named comes as named, not also through `*`."""
+def _keys(topics: Mapping[Topic, Delivery], apart: frozenset[Topic]) -> dict[Delivery, Key]:
+    """The cohorts of a client with these topics. A symbol that is named comes as named, not also through `*`.
+
+    What it has `apart` comes through none of them.
+    """
     parts: dict[Delivery, list[Topic]] = {}
     for topic, delivery in topics.items():
-        parts.setdefault(delivery, []).append(topic)
-    if len(parts) == 1:
+        if topic not in apart:
+            parts.setdefault(delivery, []).append(topic)
+    if len(parts) == 1 and not apart:
         ((delivery, members),) = parts.items()
         return {delivery: Key(delivery, frozenset(members))}
+    named = (*topics, *apart)
     return {
-        delivery: Key(delivery, frozenset(members), _excluded(members, topics)) for delivery, members in parts.items()
+        delivery: Key(delivery, frozenset(members), _excluded(members, named)) for delivery, members in parts.items()
     }
 
 
-def _excluded(members: list[Topic], topics: Mapping[Topic, Delivery]) -> frozenset[Topic]:
+def _excluded(members: list[Topic], named: Iterable[Topic]) -> frozenset[Topic]:
     wide = {topic for topic in members if topic.symbol == ALL}
     own = set(members)
-    return frozenset(t for t in topics if t not in own and t.symbol != ALL and t.everything in wide)
+    return frozenset(t for t in named if t not in own and t.symbol != ALL and t.everything in wide)

@@ -12,13 +12,17 @@ from typing import Protocol
 
 from ticker import codec, metrics
 from ticker.errors import StoreError, StoreUnavailable
+from ticker.hub.events import gap_message, reset_message
 from ticker.hub.hub import Hub
 from ticker.hub.topic import Topic
-from ticker.store.tick_stream import KINDS, MESSAGE_TYPE, STREAM, Entry, Kind, Tip
+from ticker.store.tick_stream import KINDS, MESSAGE_TYPE, STREAM, Kind, Page, Tip, Wanted
 
 log = logging.getLogger(__name__)
 
 RETRY_S = 0.2
+REAPPEND_S = 1.0
+"""A store that was set back gets this long: its writer appends what is missing again, under the same numbers."""
+ENTRIES_PER_READ = 1_000
 
 
 class Ticks(Protocol):
@@ -27,8 +31,11 @@ class Ticks(Protocol):
     async def tips(self, kind: Kind, symbols: Sequence[str]) -> list[Tip]:
         """Where streams stand."""
 
-    async def newest(self, kind: Kind, symbol: str, count: int, until: int) -> list[Entry]:
-        """The `count` entries before and with the sequence number `until`, in order."""
+    async def pages(self, wanted: Sequence[Wanted]) -> list[Page]:
+        """Ticks by their numbers."""
+
+    async def ends(self, kind: Kind, symbols: Sequence[str]) -> list[dict[str, int]]:
+        """Of each symbol: epochs that have ended, and the number up to which those of each are still true."""
 
 
 class Channels(Protocol):
@@ -44,7 +51,7 @@ class Channels(Protocol):
 class Track:
     """One channel of one symbol: the last number that went out, and the messages that wait while it is made sure of."""
 
-    __slots__ = ("channel", "epoch", "held", "kind", "message", "seq", "symbol", "topic")
+    __slots__ = ("back_s", "channel", "epoch", "floors", "held", "kind", "message", "seq", "symbol", "topic")
 
     def __init__(self, kind: Kind, symbol: str) -> None:
         self.kind = kind
@@ -55,6 +62,15 @@ class Track:
         self.seq = 0
         self.message: bytes | None = None
         self.held: list[bytes] | None = []
+        self.floors: list[int] = []
+        """The number of each reset: what was above it is withdrawn, and may come again with other content."""
+        self.back_s: float | None = None
+        """Since when the store has been found to end before what was sent."""
+
+    @property
+    def generation(self) -> int:
+        """How often numbers have been withdrawn."""
+        return len(self.floors)
 
 
 class Relay:
@@ -66,11 +82,12 @@ class Relay:
         ticks: Ticks,
         channels: Channels,
         on_trade: Callable[[str, bytes, int], None],
-        on_break: Callable[[str], None],
+        on_break: Callable[[str, int | None], None],
         *,
         heal_most: int,
     ) -> None:
-        """`on_trade(symbol, message, seq)` hears of every trade that goes out, `on_break(symbol)` of missing ones.
+        """`on_trade(symbol, message, seq)` hears of every trade that goes out; `on_break(symbol, seq)` of missing ones, with
+        the number above which trades are withdrawn, if any.
 
         `heal_most` messages are read back for one hole; a larger one is announced.
         """
@@ -85,6 +102,7 @@ class Relay:
         self._starting: dict[Topic, asyncio.Task[None]] = {}
         self._doubtful: dict[Track, None] = {}
         self._doubt = asyncio.Event()
+        self._settling: dict[Track, asyncio.Future[None]] = {}
         self._idle: set[Topic] = set()
 
     def track_of(self, topic: Topic) -> Track:
@@ -137,6 +155,7 @@ class Relay:
             del self._tracks[track.topic]
             self._by_channel.pop(track.channel.encode(), None)
             self._doubtful.pop(track, None)
+            self._settled(track)
         self._channels.release(track.channel for track in idle)
 
     def take(self, channel: bytes, payload: bytes) -> None:
@@ -162,6 +181,10 @@ class Relay:
                 if track.held is not None:
                     # What waits was numbered before; what is stored of it its own check will find.
                     track.held.clear()
+                    self._question(track)
+                elif seq > track.seq:
+                    # Something before it has not come: it is read from the stream first.
+                    track.held = []
                     self._question(track)
                 else:
                     self._reset(track, epoch, seq)
@@ -205,29 +228,83 @@ class Relay:
 
     async def _make_sure(self, track: Track, tip: Tip) -> None:
         """Send what is missing up to where the stream stands, then what has waited meanwhile."""
-        if tip.epoch != track.epoch and tip.epoch is not None:
-            # What was sent and what is stored have no number in common that could be trusted: all that is kept is sent.
-            self._reset(track, tip.epoch, 0)
+        if tip.epoch is not None and tip.epoch != track.epoch:
+            (ended,) = await self._ticks.ends(track.kind, [track.symbol])
+            # Of an epoch that nobody has written down nothing can be told to be true: all that is kept is sent.
+            self._reset(track, tip.epoch, min(ended.get(track.epoch or "", 0), track.seq, tip.end.seq))
         elif tip.epoch is not None and 0 < tip.end.seq < track.seq and not _continues(track):
-            # The store has lost what was sent, and its writer has not noticed or not begun anew.
+            # The store has lost what was sent. Its writer may be about to append it again.
+            if self._may_come_back(track):
+                return
             self._reset(track, tip.epoch, tip.end.seq)
-        missing = tip.end.seq - track.seq
-        count = min(missing, self._heal_most)
-        entries = await self._ticks.newest(track.kind, track.symbol, count, tip.end.seq) if missing > 0 else []
+        track.back_s = None
+        if await self._send_missing(track, tip):
+            self._let_go(track)
+        else:
+            self._question(track)
+
+    async def _send_missing(self, track: Track, tip: Tip) -> bool:
+        """What the stream has behind the last number that went out; False where the stream changed meanwhile."""
         reason = "trimmed"
-        if missing > count:
+        if tip.end.seq - track.seq > self._heal_most:
             metrics.met("heal_messages")
             reason = "too_far"
-        for entry in entries:
-            self._announce_hole(track, entry.seq, reason)
-            if entry.seq == track.seq + 1:
-                self._publish(track, _message(track, entry.fields), entry.seq)
-        self._announce_hole(track, tip.end.seq + 1, reason)
-        self._let_go(track)
+            self._announce_hole(track, tip.end.seq - self._heal_most + 1, reason)
+        while track.seq < tip.end.seq:
+            wanted = Wanted(track.kind, track.symbol, track.seq + 1, min(tip.end.seq - track.seq, ENTRIES_PER_READ))
+            (page,) = await self._ticks.pages([wanted])
+            if page.epoch != tip.epoch or page.last < tip.end.seq:
+                return False
+            for seq, fields in page.entries:
+                if track.seq < seq <= tip.end.seq:
+                    self._announce_hole(track, seq, "trimmed" if seq <= page.first else "store_lost")
+                    self._publish(track, _message(track, fields), seq)
+            if len(page.entries) < wanted.most:
+                break
+        self._announce_hole(track, tip.end.seq + 1, "trimmed")
+        return True
+
+    def _may_come_back(self, track: Track) -> bool:
+        """Whether to look again a little later, rather than to withdraw what the store has lost."""
+        loop = asyncio.get_running_loop()
+        if track.back_s is None:
+            track.back_s = loop.time()
+        if loop.time() - track.back_s > REAPPEND_S:
+            return False
+        self._doubtful[track] = None
+        loop.call_later(RETRY_S, self._doubt.set)
+        return True
+
+    async def settle(self, track: Track) -> None:
+        """Until the channel has been made sure of against its stream: what was missing has gone out, or is announced."""
+        settling = self._settling.get(track)
+        if settling is None:
+            settling = self._settling[track] = asyncio.get_running_loop().create_future()
+            track.held = track.held if track.held is not None else []
+            self._question(track)
+        await asyncio.wait((settling,))
+
+    async def settle_late(self, tracks: Sequence[Track]) -> bool:
+        """`settle` those, all of one kind, that are behind their streams; whether there were any."""
+        tips = await self._ticks.tips(tracks[0].kind, [track.symbol for track in tracks])
+        late = [
+            track
+            for track, tip in zip(tracks, tips, strict=True)
+            if tip.end.seq > track.seq or tip.epoch not in (None, track.epoch)
+        ]
+        for track in late:
+            await self.settle(track)
+        return bool(late)
+
+    def _settled(self, track: Track) -> None:
+        settling = self._settling.pop(track, None)
+        if settling is not None:
+            settling.set_result(None)
 
     def _let_go(self, track: Track) -> None:
         """Live from here on: first what has waited."""
         held, track.held = track.held or (), None
+        self._settled(track)
         for payload in held:
             seq = _seq(track, payload)
             if seq is not None and seq > track.seq:
@@ -239,20 +316,17 @@ class Relay:
         if seq <= track.seq + 1:
             return
         metrics.GAPS.labels(track.kind).inc()
-        gap = {"type": "gap", "channel": track.kind, "symbol": track.symbol, "from": track.seq + 1, "to": seq - 1}
-        self._hub.control(track.topic, codec.to_json(gap | {"reason": reason}))
+        self._hub.control(track.topic, gap_message(track.topic, track.seq + 1, seq - 1, reason))
         track.seq = seq - 1
-        self._break(track)
+        if track.kind == "trades":
+            self._on_break(track.symbol, None)
 
     def _reset(self, track: Track, epoch: str, seq: int) -> None:
         track.epoch, track.seq, track.message = epoch, seq, None
-        reset = {"type": "reset", "channel": track.kind, "symbol": track.symbol, "epoch": epoch, "seq": seq}
-        self._hub.control(track.topic, codec.to_json(reset))
-        self._break(track)
-
-    def _break(self, track: Track) -> None:
+        track.floors.append(seq)
+        self._hub.control(track.topic, reset_message(track.topic, epoch, seq))
         if track.kind == "trades":
-            self._on_break(track.symbol)
+            self._on_break(track.symbol, seq)
 
     def _publish(self, track: Track, message: bytes, seq: int) -> None:
         track.seq, track.message = seq, message

@@ -80,12 +80,14 @@ class Subscriber:
         "_moved_s",
         "_now_s",
         "_write",
+        "apart",
         "beats",
         "behind",
         "bytes_held",
         "cohorts",
         "delivered",
         "door",
+        "on_room",
         "on_slow",
         "own_sent",
         "skipped",
@@ -102,8 +104,12 @@ class Subscriber:
         self.delivered = Delivered()
         """Counts what is for this client alone; the hub's own once it has arrived."""
         self.on_slow = on_slow
+        self.on_room: Callable[[], None] | None = None
+        """Called when the kernel takes more again, and when nothing can be written any more."""
         self.topics: dict[Topic, Delivery] = {}
         """What it has asked for, as written."""
+        self.apart: frozenset[Topic] = frozenset()
+        """Topics of one symbol that it does not get from cohorts for now: it is being brought up to them."""
         self.cohorts: dict[Delivery, Cohort] = {}
         self.behind: dict[Slot, Newest] | None = None
         """While it does not keep up: the latest of what it takes the latest of only."""
@@ -126,6 +132,11 @@ class Subscriber:
     def full(self) -> bool:
         """Whether the kernel takes no more for now."""
         return self._held is not None
+
+    @property
+    def gone(self) -> bool:
+        """Whether nothing can be written any more."""
+        return self.write is nowhere
 
     @property
     def state(self) -> str:
@@ -162,6 +173,16 @@ class Subscriber:
         else:
             self._hold(frame, len(frame) if counted else 0)
 
+    def send_framed(self, data: bytes, count: int) -> None:
+        """So many messages in one piece, that it has asked for: they may be as large as they are."""
+        self.own_sent += count
+        self.delivered.messages += count
+        self.delivered.bytes += len(data)
+        if self._held is None:
+            self.write(data)
+        else:
+            self._hold(data, 0)
+
     def catch_up(self) -> None:
         """Have cohorts write what they have collected for the end of this turn."""
         # It may be given up by the first of them, and then has none any more.
@@ -194,6 +215,8 @@ class Subscriber:
         self._held, self.write, self.warned = None, self._write, False
         self._members_changed()
         self.hold_behind()
+        if self.on_room is not None and not self.full:
+            self.on_room()
 
     def hold_behind(self) -> None:
         """Let what it takes the latest of wait as it stands: something comes next that must not overtake it."""
@@ -269,6 +292,8 @@ class Subscriber:
         self._held, self.behind, self.bytes_held = None, None, 0
         self.write = nowhere
         self._members_changed()
+        if self.on_room is not None:
+            self.on_room()
 
     def beat(self, heartbeat: bytes) -> None:
         """A sign of life, now and then with a ping in the same write; a client that has not answered the last is cut off."""

@@ -78,10 +78,13 @@ class CandleReader:
     def __init__(self, client: Redis) -> None:
         self._read = client.register_script(READ)
 
-    async def read(self, symbol: str, base: Interval, start: int, end: int, *, newest: bool) -> StoredCandles:
-        """Candles with start <= time < end, at most `CHUNKS_PER_READ` chunks of them: the newest or the oldest."""
+    async def read(
+        self, symbol: str, base: Interval, start: int, end: int, *, newest: bool, chunks: int = CHUNKS_PER_READ
+    ) -> StoredCandles:
+        """Candles with start <= time < end, at most so many chunks of them: the newest or the oldest."""
+        args = [max(start, 0), min(end, TIME_MAX), chunks, int(newest)]
         with answers("candles"):
-            reply = await self._read(keys=_read_keys(symbol, base), args=_read_args(start, end, newest=newest))
+            reply = await self._read(keys=_read_keys(symbol, base), args=args)
         return _stored(reply, base, start, end, newest=newest)
 
     async def tail_in(self, pipe: Pipeline, symbol: str, base: Interval) -> Callable[[Any], StoredCandles]:
@@ -92,7 +95,7 @@ class CandleReader:
     async def tail(self, symbol: str, base: Interval, since: int) -> list[Candles]:
         """The newest chunks, whole, in order of time, back to the one that holds `since`."""
         with answers("candles"):
-            reply = await self._read(keys=_read_keys(symbol, base), args=_read_args(since, TIME_MAX, newest=True))
+            reply = await self._read(keys=_read_keys(symbol, base), args=[since, TIME_MAX, CHUNKS_PER_READ, 1])
         return [unpack(chunk) for chunk in reversed(reply[4])]
 
     async def oldest(self, symbol: str, base: Interval) -> Oldest | None:
@@ -126,10 +129,6 @@ def _read_keys(symbol: str, base: Interval) -> list[str]:
         keys.chunks(symbol, base.name),
         keys.chunk_index(symbol, base.name),
     ]
-
-
-def _read_args(start: int, end: int, *, newest: bool) -> list[int]:
-    return [max(start, 0), min(end, TIME_MAX), CHUNKS_PER_READ, int(newest)]
 
 
 def _stored(reply: Any, base: Interval, start: int, end: int, *, newest: bool) -> StoredCandles:

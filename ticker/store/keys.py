@@ -34,6 +34,11 @@ def epoch(symbol: str) -> str:
     return f"epoch:{{{symbol}}}"
 
 
+def epochs(symbol: str) -> str:
+    """hash: an epoch that has ended -> `<trades seq> <quotes seq>`, up to which its numbers are still true"""
+    return f"ticker:epochs:{{{symbol}}}"
+
+
 def state(symbol: str) -> str:
     """hash: `fence` and `batch` of the writer, `open` candles, `cursor` of the feed, `backfilled`"""
     return f"ticker:state:{{{symbol}}}"

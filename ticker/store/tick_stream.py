@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
@@ -19,6 +19,7 @@ STREAM: dict[Kind, Callable[[str], str]] = {"trades": keys.trades, "quotes": key
 MESSAGE_TYPE: dict[Kind, str] = {"trades": "trade", "quotes": "quote"}
 
 END = files("ticker.store").joinpath("stream_end.lua").read_text("utf-8")
+READ = files("ticker.store").joinpath("read_ticks.lua").read_text("utf-8")
 ENTRIES_PER_READ = 1_000
 
 
@@ -41,12 +42,37 @@ class Entry:
     fields: list[bytes]
 
 
+class Wanted(NamedTuple):
+    """Ticks that are asked for: `most` of them, from the number `seq` on."""
+
+    kind: Kind
+    symbol: str
+    seq: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What was found, and where the stream stood at that moment."""
+
+    epoch: str | None
+    last: int
+    """The number of the last tick that was ever appended."""
+    first: int
+    """That of the oldest one kept; behind `last` where none is."""
+    whole: bool
+    """Nothing is missing between the two."""
+    entries: list[tuple[int, list[bytes]]]
+    """Number and fields, flat, in order."""
+
+
 class TickReader:
     """Reads streams back."""
 
     def __init__(self, client: Redis) -> None:
         self._client = client
         self._end = client.register_script(END)
+        self._read = client.register_script(READ)
 
     async def tips(self, kind: Kind, symbols: Sequence[str]) -> list[Tip]:
         """Where the streams of these symbols stand, each at one moment."""
@@ -62,6 +88,25 @@ class TickReader:
         """Put the same for one symbol into a pipeline; what is returned makes the result of the pipeline's answer."""
         await self._end(keys=[STREAM[kind](symbol), keys.epoch(symbol)], client=pipe)
         return _tip
+
+    async def pages(self, wanted: Sequence[Wanted]) -> list[Page]:
+        """Ticks by their numbers, each page from one moment, all in one round trip."""
+        with answers("ticks"):
+            async with self._client.pipeline(transaction=False) as pipe:
+                for kind, symbol, seq, most in wanted:
+                    await self._read(keys=[STREAM[kind](symbol), keys.epoch(symbol)], args=[seq, most], client=pipe)
+                return [_page(reply) for reply in await pipe.execute()]
+
+    async def ends(self, kind: Kind, symbols: Sequence[str]) -> list[dict[str, int]]:
+        """Of each symbol: epochs that have ended, and the number up to which those of each are still true."""
+        with answers("ticks"):
+            async with self._client.pipeline(transaction=False) as pipe:
+                for symbol in symbols:
+                    pipe.hgetall(keys.epochs(symbol))
+                return [
+                    {epoch.decode(): int(ends.split()[KINDS.index(kind)]) for epoch, ends in reply.items()}
+                    for reply in await pipe.execute()
+                ]
 
     async def read(self, kind: Kind, symbol: str, first: str, last: str, *, newest: bool = False) -> list[Entry]:
         """Entries with ids from `first` to `last`, at most `ENTRIES_PER_READ`: the oldest, or the newest first."""
@@ -107,6 +152,18 @@ class TickReader:
 def _tip(reply: Any) -> Tip:
     epoch, last_id, entry = reply
     return Tip(epoch.decode() if epoch else None, StreamEnd.of(last_id, entry), entry)
+
+
+def _page(reply: Any) -> Page:
+    epoch, last_id, first_id, length, rows = reply
+    last = _seq(last_id)
+    first = _seq(first_id) if length else last + 1
+    entries = [(_seq(entry_id), fields) for entry_id, fields in rows]
+    return Page(epoch.decode() if epoch else None, last, first, length == last - first + 1, entries)
+
+
+def _seq(entry_id: bytes) -> int:
+    return int(entry_id[entry_id.index(b"-") + 1 :])
 
 
 def _entry(entry_id: bytes, fields: dict[bytes, bytes]) -> Entry:

@@ -16,9 +16,11 @@ from ticker.errors import NotFound, StoreUnavailable
 from ticker.history.candles import CandleHistory
 from ticker.history.snapshots import SnapshotReader
 from ticker.history.ticks import TickHistory
+from ticker.hub.candle_replay import CandleUpstream
 from ticker.hub.forming import Forming
 from ticker.hub.hub import SLOTS, Hub
 from ticker.hub.relay import Relay
+from ticker.hub.replay import Upstream
 from ticker.hub.service import REASONS, Service
 from ticker.hub.topic import Topic
 from ticker.store import keys
@@ -73,13 +75,17 @@ class Gateway:
         self._by_feed: dict[str, list[str]] = {}
         self._catalog_wanted = asyncio.Event()
         self._pinned: Counter[Topic] = Counter()
+        self._connected = asyncio.Event()
         self.relay: Relay
         self.forming: Forming
         self.subscription: Subscription
+        self.upstream: Upstream
+        self.candle_upstream: CandleUpstream
 
-    def wire(self, relay: Relay, forming: Forming, subscription: Subscription) -> None:
-        """The parts that need to call the gateway back."""
-        self.relay, self.forming, self.subscription = relay, forming, subscription
+    def wire(self, upstream: Upstream, candle_upstream: CandleUpstream, subscription: Subscription) -> None:
+        """The parts that need to call the gateway back, and those made of them."""
+        self.relay, self.forming = upstream.relay, candle_upstream.forming
+        self.upstream, self.candle_upstream, self.subscription = upstream, candle_upstream, subscription
 
     def metadata(self, symbol: str) -> dict[str, Any]:
         """What is known of a symbol; raises `NotFound`."""
@@ -107,12 +113,19 @@ class Gateway:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.subscription.run())
             group.create_task(self.relay.heal())
+            group.create_task(self.upstream.blocks.run())
             group.create_task(self._follow_catalog())
             group.create_task(self._check())
             group.create_task(self._mend_forming())
             group.create_task(self._publish_forming())
             group.create_task(self._heartbeats())
             group.create_task(self._sweep())
+
+    async def connected(self, timeout_s: float) -> None:
+        """Until there were live messages once, or so long: who comes back to a gateway that starts should not be refused."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._connected.wait()
 
     def deliver(self, batch: Messages) -> None:
         """Everything that one read of the live connection gave."""
@@ -133,6 +146,7 @@ class Gateway:
         """The live connection was gained or lost."""
         self.relay.connection_changed(connected)
         if connected:
+            self._connected.set()
             self._catalog_wanted.set()
             self.forming.invalidate_long()
         else:

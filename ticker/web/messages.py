@@ -8,6 +8,7 @@ from typing import Any
 from ticker import codec
 from ticker.candles.interval import INTERVALS
 from ticker.errors import BadRequest
+from ticker.hub.resume import Position
 from ticker.hub.topic import ALL, EVERY_MESSAGE, Delivery, Topic
 from ticker.web.params import SYMBOL, SYMBOL_RULE
 
@@ -17,11 +18,15 @@ SHORT = Repr()
 SHORT.maxlevel, SHORT.maxlist, SHORT.maxdict, SHORT.maxstring = 3, 4, 4, 60
 CHANNELS = ("trades", "quotes", "candles")
 
+POSITION_FIELDS = ("epoch", "seq")
+POSITION_RULE = """a position: {"epoch": a text or null, "seq": a whole number}"""
+SEQ_MOST = (1 << 53) - 1
+
 DELIVER = ("all", "latest")
 EVERY_MS_DEFAULT, EVERY_MS_MOST = 100, 60_000
 
 FIELDS = {
-    "subscribe": frozenset({"op", "id", "channel", "symbols", "interval", "deliver", "every_ms", "snapshot"}),
+    "subscribe": frozenset({"op", "id", "channel", "symbols", "interval", "deliver", "every_ms", "snapshot", "resume"}),
     "unsubscribe": frozenset({"op", "id", "channel", "symbols", "interval"}),
     "list": frozenset({"op", "id"}),
     "stats": frozenset({"op", "id"}),
@@ -50,6 +55,8 @@ class Request:
     symbols: tuple[str, ...] = field(default=())
     snapshot: bool = True
     delivery: Delivery = EVERY_MESSAGE
+    resume: Mapping[str, Position] = field(default_factory=dict)
+    """From where symbols go on that the client has had before."""
 
     @property
     def topic_of_all(self) -> Topic:
@@ -87,7 +94,8 @@ def check(given: Mapping[str, Any]) -> Request:
     if not isinstance(snapshot, bool):
         raise RequestError(request_id, f"'snapshot' is {_shown(snapshot)}; allowed: true, false")
     symbols, delivery = _symbols(given, request_id), _delivery(given, request_id)
-    return Request(op, request_id, channel, interval, symbols, snapshot, delivery)
+    resume = _resume(given, symbols, request_id)
+    return Request(op, request_id, channel, interval, symbols, snapshot, delivery, resume)
 
 
 def from_query(query: Sequence[tuple[str, str]]) -> Request | None:
@@ -152,6 +160,37 @@ def _symbols(given: Mapping[str, Any], request_id: Id) -> tuple[str, ...]:
                 request_id, f"{_shown(symbol)} in 'symbols' is no symbol; expected {SYMBOL_RULE}, or \"*\""
             )
     return tuple(dict.fromkeys(symbols))
+
+
+def _resume(given: Mapping[str, Any], symbols: tuple[str, ...], request_id: Id) -> dict[str, Position]:
+    resume = given.get("resume", {})
+    if not isinstance(resume, dict):
+        raise RequestError(
+            request_id, f"'resume' is {_shown(resume)}, expected an object that gives symbols their positions"
+        )
+    if strange := [symbol for symbol in resume if symbol not in symbols and (ALL not in symbols or symbol == ALL)]:
+        raise RequestError(request_id, f"{_shown(strange[0])} is in 'resume' and not in 'symbols'")
+    return {symbol: _position(symbol, given, request_id) for symbol, given in resume.items()}
+
+
+def _position(symbol: str, given: object, request_id: Id) -> Position:
+    where = f"'resume' of {_shown(symbol)}"
+    if symbol == ALL or not SYMBOL.fullmatch(symbol):
+        raise RequestError(request_id, f"{where}: expected {SYMBOL_RULE}; positions are those of single symbols")
+    if not isinstance(given, dict):
+        raise RequestError(request_id, f"{where} is {_shown(given)}, expected {POSITION_RULE}")
+    if unknown := [name for name in given if name not in POSITION_FIELDS]:
+        raise RequestError(request_id, f"{where} has {_shown(unknown[0])}, expected {POSITION_RULE}")
+    if missing := [name for name in POSITION_FIELDS if name not in given]:
+        raise RequestError(request_id, f"{where} has no {missing[0]!r}, expected {POSITION_RULE}")
+    epoch, seq = given["epoch"], given["seq"]
+    if not isinstance(seq, int) or isinstance(seq, bool) or not 0 <= seq <= SEQ_MOST:
+        raise RequestError(request_id, f"{where}: 'seq' is {_shown(seq)}, expected a whole number from 0")
+    if epoch is None and seq:
+        raise RequestError(request_id, f"{where}: 'epoch' is null with 'seq' {seq}; it is null only with 'seq' 0")
+    if epoch is not None and not (isinstance(epoch, str) and epoch):
+        raise RequestError(request_id, f"{where}: 'epoch' is {_shown(epoch)}, expected a text, or null with 'seq' 0")
+    return Position(epoch, seq)
 
 
 def _shown(value: object) -> str:

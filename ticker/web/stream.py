@@ -1,4 +1,4 @@
-"""One WebSocket connection: takes requests, and keeps its subscriptions; what it is sent, the hub writes."""
+"""One WebSocket connection: takes requests and answers them; what else it is sent, the hub writes."""
 
 import logging
 from bisect import bisect_left
@@ -9,13 +9,13 @@ from uuid import uuid4
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ticker import metrics
-from ticker.errors import BadRequest, StoreUnavailable
+from ticker.errors import BadRequest
 from ticker.hub.subscriber import OutboxLimits, Subscriber
-from ticker.hub.topic import ALL, Delivery, Topic
 from ticker.web import messages
 from ticker.web.gateway import Gateway, now_us
 from ticker.web.messages import Request, RequestError
 from ticker.web.security import address_of
+from ticker.web.subscriptions import Subscriptions
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Window:
 
 
 class Connection:
-    """One client: takes its requests, and keeps its subscriptions. What it is sent, the hub writes."""
+    """One client: takes its requests and answers them. What else it is sent, the hub writes."""
 
     def __init__(self, gateway: Gateway, socket: WebSocket) -> None:
         self.id = f"c-{uuid4().hex[:6]}"
@@ -63,6 +63,7 @@ class Connection:
         settings = gateway.config.websocket
         outbox = OutboxLimits(settings.outbox_bytes, settings.outbox_ms / 1000)
         self._subscriber = Subscriber(self._door, outbox, monotonic, self._on_slow)
+        self._subscriptions = Subscriptions(gateway, self._subscriber, self._on_failed)
         self._inbound = Window(self._limits.messages_per_minute)
         self._bad = Window(self._limits.bad_messages_per_minute)
 
@@ -85,9 +86,10 @@ class Connection:
             pass
         except Exception:
             log.exception("connection %s failed", self.id, extra={"connection": self.id})
-            self._close(Closed(1011, "the server made a mistake"))
+            self._on_failed()
         finally:
             gateway.hub.depart(self._subscriber)
+            await self._subscriptions.end()
             gateway.unsubscribed.pop(self, None)
             by_us = self._door.closed_with
             metrics.CLOSED.labels("client" if by_us is None else "server", str(by_us or "")).inc()
@@ -104,6 +106,9 @@ class Connection:
     def _on_slow(self, limit: str, why: str) -> None:
         metrics.met(limit)
         self._close(Closed(4508, f"slow consumer: {why}; come back and resume"))
+
+    def _on_failed(self) -> None:
+        self._close(Closed(1011, "the server made a mistake"))
 
     def _close(self, closed: Closed) -> None:
         fields = {"connection": self.id, "code": closed.code}
@@ -167,11 +172,13 @@ class Connection:
 
     async def _serve(self, request: Request) -> None:
         if request.op == "subscribe":
-            await self._subscribe(request)
+            await self._subscriptions.subscribe(request)
+            if self._subscriber.topics:
+                self._gateway.unsubscribed.pop(self, None)
         elif request.op == "unsubscribe":
-            self._unsubscribe(request)
+            self._subscriber.send(self._subscriptions.unsubscribe(request))
         elif request.op == "list":
-            self._subscriber.send(messages.message("subscriptions", request.id, entries=self._entries()))
+            self._subscriber.send(messages.message("subscriptions", request.id, entries=self._subscriptions.entries()))
         elif request.op == "stats":
             self._subscriber.send(messages.message("stats", request.id, **self._stats()))
         else:
@@ -185,90 +192,3 @@ class Connection:
             "skipped": client.total_skipped,
             "lag_ms": self._gateway.lag.newest_ms(),
         }
-
-    async def _subscribe(self, request: Request) -> None:
-        """Join topics: the reply, then snapshots, then live; between the three nothing can come."""
-        gateway, everything = self._gateway, request.topic_of_all
-        unknown = [s for s in request.symbols if s != ALL and s not in gateway.symbols]
-        named = [s for s in request.symbols if s in gateway.symbols]
-        fresh = len(
-            [
-                s
-                for s in (*named, ALL)
-                if s in request.symbols and everything._replace(symbol=s) not in self._subscriber.topics
-            ]
-        )
-        if len(self._subscriber.topics) + fresh > self._limits.subscriptions:
-            metrics.met("subscriptions")
-            found = f"{len(self._subscriber.topics)} subscribed and {fresh} more"
-            raise RequestError(request.id, f"{found}; allowed: {self._limits.subscriptions}", "too_many_symbols")
-        wanted: list[str] = []
-        try:
-            while True:
-                async with gateway.tracking(everything, wanted):
-                    # Symbols may appear while others are being tracked.
-                    now = list(gateway.symbols) if ALL in request.symbols else named
-                    if set(now) <= set(wanted):
-                        self._join(request, named, wanted, unknown)
-                        return
-                wanted = now
-        except StoreUnavailable as error:
-            raise RequestError(request.id, str(error), "unavailable") from None
-
-    def _join(self, request: Request, named: list[str], wanted: list[str], unknown: list[str]) -> None:
-        """The reply, snapshots and joining of tracked symbols: nothing here waits."""
-        gateway, everything = self._gateway, request.topic_of_all
-        topics = [everything._replace(symbol=symbol) for symbol in wanted]
-        positions = {topic.symbol: gateway.position(topic) for topic in topics}
-        errors = [{"symbol": symbol, "code": "unknown_symbol"} for symbol in unknown]
-        interval = {"interval": request.interval} if request.interval else {}
-        snapshots = [gateway.last_message(topic) for topic in topics if request.snapshot and not self._has(topic)]
-        client = self._subscriber
-        reply = messages.message(
-            "subscribed", request.id, channel=request.channel, **interval, positions=positions, errors=errors
-        )
-        client.send(reply, counted=False)
-        for payload in snapshots:
-            if payload:
-                client.send(messages.as_snapshot(payload), counted=False)
-        if ALL in request.symbols:
-            gateway.admit(everything, wanted)
-        joined = [everything._replace(symbol=symbol) for symbol in (*named, ALL) if symbol in request.symbols]
-        gateway.hub.join(client, joined, request.delivery)
-        if client.topics:
-            gateway.unsubscribed.pop(self, None)
-
-    def _has(self, topic: Topic) -> bool:
-        """Whether messages of the topic come already."""
-        return topic in self._subscriber.topics or topic.everything in self._subscriber.topics
-
-    def _unsubscribe(self, request: Request) -> None:
-        left: list[Topic] = []
-        errors: list[dict[str, str]] = []
-        for symbol in request.symbols:
-            topic = request.topic_of_all._replace(symbol=symbol)
-            if topic in self._subscriber.topics:
-                left.append(topic)
-            elif symbol != ALL and symbol not in self._gateway.symbols:
-                errors.append({"symbol": symbol, "code": "unknown_symbol"})
-        self._gateway.hub.leave(self._subscriber, left)
-        interval = {"interval": request.interval} if request.interval else {}
-        symbols = [topic.symbol for topic in left]
-        self._subscriber.send(
-            messages.message(
-                "unsubscribed", request.id, channel=request.channel, **interval, symbols=symbols, errors=errors
-            )
-        )
-
-    def _entries(self) -> list[dict[str, Any]]:
-        """What is subscribed, as it was written."""
-        entries: dict[tuple[str, str | None, Delivery], list[str]] = {}
-        for topic, delivery in self._subscriber.topics.items():
-            entries.setdefault((topic.channel, topic.interval, delivery), []).append(topic.symbol)
-        return [
-            {"channel": channel}
-            | ({"interval": interval} if interval else {})
-            | {"symbols": symbols, "deliver": "latest" if delivery.latest else "all"}
-            | ({"every_ms": delivery.every_ms} if delivery.latest else {})
-            for (channel, interval, delivery), symbols in entries.items()
-        ]

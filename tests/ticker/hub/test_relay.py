@@ -55,9 +55,9 @@ class Slow:
 
     def __init__(self, streams):
         self._streams = streams
-        self.tips_free, self.newest_free = asyncio.Event(), asyncio.Event()
+        self.tips_free, self.pages_free = asyncio.Event(), asyncio.Event()
         self.tips_free.set()
-        self.newest_free.set()
+        self.pages_free.set()
         self.read = asyncio.Event()
         self.fails = 0
 
@@ -70,10 +70,13 @@ class Slow:
             raise StoreUnavailable("away")
         return found
 
-    async def newest(self, *args):
-        found = await self._streams.newest(*args)
+    async def ends(self, *args):
+        return await self._streams.ends(*args)
+
+    async def pages(self, *args):
+        found = await self._streams.pages(*args)
         self.read.set()
-        await self.newest_free.wait()
+        await self.pages_free.wait()
         return found
 
 
@@ -89,7 +92,7 @@ class Scene:
             self.ticks,
             self.channels,
             lambda s, m, seq: self.traded.append(seq),
-            self.broken.append,
+            lambda symbol, floor: self.broken.append(symbol),
             heal_most=10_000,
         )
         self.box = Box(client)
@@ -223,7 +226,7 @@ async def test_a_doubt_that_arises_while_another_is_settled_is_settled_too(scene
     await writer.write(tape.trade())
     await scene.relay.track("trades", ["AAPL"])
     await writer.write(*tape.trades(2))
-    scene.ticks.newest_free.clear()
+    scene.ticks.pages_free.clear()
     scene.ticks.read.clear()
     scene.relay.connection_changed(False)
     scene.relay.connection_changed(True)
@@ -233,7 +236,7 @@ async def test_a_doubt_that_arises_while_another_is_settled_is_settled_too(scene
     await writer.write(*tape.trades(2))
     scene.relay.connection_changed(False)
     scene.relay.connection_changed(True)
-    scene.ticks.newest_free.set()
+    scene.ticks.pages_free.set()
     await wait_until(lambda: len(scene.box.messages) == 4)
     assert scene.box.said() == [2, 3, 4, 5]
 

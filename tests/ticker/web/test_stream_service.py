@@ -62,7 +62,7 @@ async def test_clients_learn_of_a_lost_store_within_two_seconds(start_service, o
     await client.subscribe("trades", "AAPL")
     await client.subscribe("candles", "AAPL", interval="1m")
     service.feed.give(*tape.trades(10))
-    await client.until(is_trade(10))
+    await client.until(lambda m: m["type"] == "candle" and m["seq"] == 10)
     await on_disk(own_server.url)
     os.kill(own_server.pid, how)
     begun = monotonic()

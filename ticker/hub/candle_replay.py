@@ -1,0 +1,294 @@
+"""Brings a client that comes with a position up to the candles as they form, then lets it join them.
+
+Every candle that a trade behind its position has touched carries a higher number than the position, and is sent once, as it
+now stands: first those that cannot change any more, from the store and as fast as the client reads, then those that the fold
+holds, in the same turn in which the client joins.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from ticker import codec, metrics
+from ticker.candles.candle import Candle
+from ticker.errors import StoreUnavailable
+from ticker.hub.cohort import Newest
+from ticker.hub.events import gap_message, reset_message
+from ticker.hub.forming import Fold, Forming
+from ticker.hub.frame import text_frame
+from ticker.hub.hub import Hub
+from ticker.hub.pace import Pace
+from ticker.hub.relay import REAPPEND_S, RETRY_S, Relay, Track
+from ticker.hub.resume import Position, start
+from ticker.hub.subscriber import Subscriber
+from ticker.hub.topic import Delivery, Topic
+from ticker.store.tick_stream import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Where the stored candles begin that a trade behind some number may have touched."""
+
+    time: int
+    missing: int
+    """Trades up to this number have candles that are not stored any more; 0 where there are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class PastPage:
+    """Closed candles in order of time, everything up to the trade `seq`; the next page begins at `next`, if there is one."""
+
+    candles: list[Candle]
+    seq: int
+    next: int | None
+
+
+class Past(Protocol):
+    """Stored candles."""
+
+    async def begin(self, symbol: str, interval: str, seq: int) -> Begin:
+        """Where candles begin that trades behind a number may have touched."""
+
+    async def closed(self, symbol: str, interval: str, start: int, end: int) -> PastPage:
+        """Closed candles with start <= time < end, as many as are read at once."""
+
+
+class CandleUpstream(NamedTuple):
+    """What replays of candles are made of."""
+
+    hub: Hub
+    relay: Relay
+    forming: Forming
+    past: Past
+    ended: Callable[[Kind, Sequence[str]], Awaitable[list[dict[str, int]]]]
+    pace: Pace
+
+
+class _Item:
+    """One symbol: `seq` is the number behind which trades count, `next` the time up to which stored candles were read."""
+
+    __slots__ = ("asked", "begin", "generation", "next", "reset", "rows", "seen", "seq", "topic", "track")
+
+    def __init__(self, topic: Topic, asked: Position, track: Track) -> None:
+        self.topic = topic
+        self.asked = asked
+        self.track = track
+        self.seq = 0
+        self.reset = False
+        self.generation = track.generation
+        self.begin: Begin | None = None
+        self.next = 0
+        self.seen = 0
+        """The trade up to which all is in the stored candles that were read."""
+        self.rows: deque[Candle] = deque()
+
+    @property
+    def current(self) -> bool:
+        """Whether what was decided is still so."""
+        return self.generation == self.track.generation
+
+    @property
+    def outcome(self) -> str:
+        """`whole`, `gap` or `reset`."""
+        if self.reset:
+            return "reset"
+        return "gap" if self.begin is not None and self.begin.missing else "whole"
+
+    def withdraw(self) -> bytes | None:
+        """Once for all floors since: what of that which the client has seen does not count any more, if anything."""
+        floors = self.track.floors[self.generation :]
+        if floors:
+            self.seq = min([self.seq, *floors])
+            self.begin = None
+            self.rows.clear()
+        if not floors and not self.reset:
+            return None
+        self.generation, self.reset = self.track.generation, False
+        return reset_message(self.topic, self.track.epoch, self.seq)
+
+
+class CandleReplay:
+    """The symbols of one request."""
+
+    def __init__(
+        self, client: Subscriber, room: asyncio.Event, upstream: CandleUpstream, asked: Mapping[Topic, Position]
+    ) -> None:
+        """The symbols must be folded. They are held on to, until `close`. `room` is as for `Replay`."""
+        self._client = client
+        self._room = room
+        self._upstream = upstream
+        self._items: dict[Topic, _Item] = {}
+        for topic, position in asked.items():
+            track = upstream.relay.track_of(Topic("trades", topic.symbol))
+            self._items[topic] = _Item(topic, position, track)
+            upstream.hub.hold(topic)
+
+    @property
+    def topics(self) -> Iterable[Topic]:
+        """What is being replayed."""
+        return self._items.keys()
+
+    @property
+    def current(self) -> bool:
+        """Whether what was prepared is still so."""
+        forming = self._upstream.forming
+        return all(item.current and forming.fold_of(topic) for topic, item in self._items.items())
+
+    async def prepare(self, delivery: Delivery) -> None:
+        """Know where each symbol goes on. Raises `StoreUnavailable`."""
+        await self._reach()
+        epochs: dict[Topic, dict[str, int]] = {}
+        others = [item for item in self._items.values() if item.asked.epoch not in (None, item.track.epoch)]
+        if others:
+            found = await self._upstream.ended("trades", [item.topic.symbol for item in others])
+            epochs = dict(zip((item.topic for item in others), found, strict=True))
+        for topic, item in self._items.items():
+            fold = await self._fold(topic)
+            item.generation = item.track.generation
+            item.seq, item.reset = start(item.asked, Position(fold.epoch, fold.seq), epochs.get(topic, {}))
+            await self._begin(item)
+
+    async def _reach(self) -> None:
+        """Wait a little for trades that clients have and this gateway has not."""
+        relay, loop = self._upstream.relay, asyncio.get_running_loop()
+        until_s = loop.time() + REAPPEND_S
+        while ahead := [
+            item.track
+            for item in self._items.values()
+            if item.asked.epoch == item.track.epoch and item.asked.seq > item.track.seq
+        ]:
+            if not await relay.settle_late(ahead):
+                if loop.time() > until_s:
+                    return
+                await asyncio.sleep(RETRY_S)
+
+    async def _fold(self, topic: Topic) -> Fold:
+        forming = self._upstream.forming
+        while (fold := forming.fold_of(topic)) is None:
+            await forming.watch(topic)
+        return fold
+
+    async def _begin(self, item: _Item) -> None:
+        """Where stored candles begin for this item."""
+        topic = item.topic
+        assert topic.interval is not None
+        item.rows.clear()
+        item.begin = await self._upstream.past.begin(topic.symbol, topic.interval, item.seq)
+        item.next = item.begin.time
+
+    def recovered(self, delivery: Delivery) -> dict[str, bool]:
+        """Of each symbol, whether every candle is sent that a trade behind its position touched."""
+        found = {}
+        for topic, item in self._items.items():
+            metrics.RESUMES.labels(topic.channel, item.outcome).inc()
+            found[topic.symbol] = item.outcome == "whole"
+        return found
+
+    def drop_left(self) -> None:
+        """Let go of what the client does not have any more."""
+        for topic in [topic for topic in self._items if topic not in self._client.apart]:
+            self._drop(topic)
+
+    def _drop(self, topic: Topic) -> None:
+        del self._items[topic]
+        self._upstream.hub.unhold(topic)
+
+    def close(self) -> None:
+        """Hold on to nothing more."""
+        for topic in list(self._items):
+            self._drop(topic)
+
+    def step(self, most_bytes: int) -> list[_Item]:
+        """Write what is there, and join where all is; those for which something must be read first."""
+        frames: list[bytes] = []
+        size = 0
+        lacking = []
+        for item in self._items.values():
+            size += self._advance(item, frames, most_bytes - size)
+            if not self._read_up(item):
+                lacking.append(item)
+        if not lacking and size < most_bytes:
+            for item in self._items.values():
+                self._add_held(item, frames)
+        self._write(frames)
+        if not lacking and size < most_bytes:
+            self._upstream.hub.bring_in(self._client, self._items)
+            self.close()
+        return [item for item in lacking if not item.rows]
+
+    def _advance(self, item: _Item, frames: list[bytes], most_bytes: int) -> int:
+        """Add what is there of stored candles; how many bytes."""
+        size = 0
+        if withdrawn := item.withdraw():
+            frames.append(text_frame(withdrawn))
+        if item.begin is not None and item.begin.missing > item.seq:
+            gap = gap_message(item.topic, item.seq + 1, item.begin.missing, "trimmed")
+            frames.append(text_frame(gap))
+            item.seq = item.begin.missing
+        while item.rows and size < most_bytes:
+            frames.append(self._frame(item, item.rows.popleft(), final=True))
+            size += len(frames[-1])
+        return size
+
+    def _read_up(self, item: _Item) -> bool:
+        """Whether all candles have been sent that the fold does not hold."""
+        fold = self._upstream.forming.fold_of(item.topic)
+        if fold is None or fold.builder is None or item.begin is None or item.rows:
+            return False
+        oldest = fold.builder.oldest
+        return oldest is None or item.next >= oldest
+
+    def _add_held(self, item: _Item, frames: list[bytes]) -> None:
+        """The candles that can still change."""
+        for candle, final in self._upstream.forming.stand(item.topic):
+            # Of times that have been read, only what has changed since.
+            if candle.seq > max(item.seq, item.seen if candle.time < item.next else 0):
+                frames.append(self._frame(item, candle, final=final))
+
+    def _frame(self, item: _Item, candle: Candle, *, final: bool) -> bytes:
+        topic = item.topic
+        assert topic.interval is not None
+        message = codec.candle_message(topic.symbol, topic.interval, candle, final=final).encode()
+        delivery = self._client.topics.get(topic) or self._client.topics[topic.everything]
+        return Newest(message, 0).frame() if delivery.latest else text_frame(message)
+
+    def _write(self, frames: Sequence[bytes]) -> None:
+        if frames:
+            self._client.send_framed(b"".join(frames), len(frames))
+            metrics.REPLAYED.inc(len(frames))
+
+    async def run(self, most_bytes: int) -> None:
+        """Go on until the client has joined, or has gone."""
+        client = self._client
+        while self._items and not client.gone:
+            if client.full:
+                self._room.clear()
+                await self._room.wait()
+                continue
+            async with self._upstream.pace:
+                lacking = self.step(most_bytes)
+            for item in lacking:
+                try:
+                    await self._read(item)
+                except StoreUnavailable:
+                    await asyncio.sleep(RETRY_S)
+
+    async def _read(self, item: _Item) -> None:
+        """The next stored candles."""
+        topic, generation = item.topic, item.generation
+        assert topic.interval is not None
+        fold = await self._fold(topic)
+        if not item.current:
+            return
+        if item.begin is None:
+            await self._begin(item)
+        oldest = fold.builder.oldest if fold.builder else None
+        if oldest is None or item.next >= oldest:
+            return
+        page = await self._upstream.past.closed(topic.symbol, topic.interval, item.next, oldest)
+        if item.generation == generation and item.current:
+            item.rows.extend(candle for candle in page.candles if candle.seq > item.seq)
+            item.next = oldest if page.next is None else page.next
+            item.seen = page.seq if not item.seen else min(item.seen, page.seq)

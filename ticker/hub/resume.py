@@ -1,0 +1,33 @@
+"""From where a client goes on, by the position that it comes with and the epochs that there were."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Position(NamedTuple):
+    """Everything up to `seq` and nothing after; the epoch is None before a symbol's first tick."""
+
+    epoch: str | None
+    seq: int
+
+
+class Start(NamedTuple):
+    """The number after which a client is sent everything; `reset`: what it has seen above that is withdrawn."""
+
+    seq: int
+    reset: bool
+
+
+def start(asked: Position, now: Position, ended: Mapping[str, int]) -> Start:
+    """Where to begin for a client that has `asked`, where the symbol stands at `now`.
+
+    `ended`: the epochs of before, and the number up to which those of each are still true.
+    """
+    if asked.epoch is None or asked.epoch == now.epoch:
+        known = now.seq
+    elif asked.epoch in ended:
+        known = min(ended[asked.epoch], now.seq)
+    else:
+        # Its numbers may never have been stored here: nothing of what it has can be told to be true.
+        return Start(0, reset=True)
+    return Start(min(asked.seq, known), reset=asked.seq > known)
