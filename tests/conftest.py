@@ -4,19 +4,25 @@ import asyncio
 import inspect
 import os
 import shutil
+import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from ticker import metrics
 from ticker.errors import ConfigError
 from ticker.store.connection import connect
-from ticker.store.embedded import EmbeddedServer
+from ticker.store.embedded import EmbeddedServer, _bundled_binary
 
 DEADLINE_S = 15.0
 POLL_S = 0.005
@@ -92,6 +98,104 @@ async def redis_client(redis_url: str) -> AsyncIterator[Redis]:
         await client.aclose()
 
 
+ENDS_WITH_US = "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); os.execv(sys.argv[1], sys.argv[1:])"
+"""On Linux the kernel kills it when we are gone, be it by SIGKILL."""
+
+
+class Failover:
+    """A primary and its replica, which three sentinels watch; all want a password, the sentinels another one."""
+
+    SERVICE, PASSWORD, SENTINEL_PASSWORD = "mymaster", "of-the-store", "of-the-sentinels"
+
+    def __init__(self, folder: Path, stack: ExitStack) -> None:
+        self._folder, self._stack = folder, stack
+        self.servers: dict[int, EmbeddedServer] = {}
+        self._primary, replica = self._server("one"), self._server("two")
+        for port in (self._primary, replica):
+            with BlockingRedis(port=port) as client:
+                client.config_set("masterauth", self.PASSWORD)
+                client.config_set("repl-diskless-sync-delay", 0)
+                client.config_set("requirepass", self.PASSWORD)
+        self.command(replica, "REPLICAOF", "127.0.0.1", str(self._primary))
+        _wait(lambda: self.is_copying(replica))
+        self.sentinels = [self._sentinel(name) for name in ("three", "four", "five")]
+        _wait(lambda: all(self._is_ready(port) for port in self.sentinels))
+
+    @property
+    def url(self) -> str:
+        """What `redis.url` is told; the first sentinel in it does not exist."""
+        places = ",".join(f"127.0.0.1:{port}" for port in (_free_port(), *self.sentinels))
+        return f"redis+sentinel://:{self.PASSWORD}@{places}/{self.SERVICE}?sentinel_password={self.SENTINEL_PASSWORD}"
+
+    @property
+    def primary(self) -> int:
+        """The port of the one that a sentinel says is the primary."""
+        (_, port) = self.ask(self.sentinels[0], "SENTINEL GET-MASTER-ADDR-BY-NAME", self.SERVICE)
+        return int(port)
+
+    def is_copying(self, port: int) -> bool:
+        """Whether a server is a replica that has all that its primary had when it came."""
+        return "master_link_status:up" in str(self.command(port, "INFO replication"))
+
+    def command(self, port: int, *words: str) -> object:
+        """One command to one of the servers."""
+        with BlockingRedis(port=port, password=self.PASSWORD) as client:
+            return client.execute_command(*words)
+
+    def kill_primary(self) -> int:
+        """SIGKILL; its port."""
+        port = self.primary
+        pid = self.servers[port].pid
+        assert pid
+        os.kill(pid, signal.SIGKILL)
+        return port
+
+    def _server(self, name: str) -> int:
+        server = EmbeddedServer(self._folder / name, _free_port())
+        self._stack.callback(server.stop)
+        server.start()
+        self.servers[server.port] = server
+        return server.port
+
+    def _sentinel(self, name: str) -> int:
+        port, folder = _free_port(), self._folder / name
+        folder.mkdir()
+        (folder / "sentinel.conf").write_text(
+            f"port {port}\nbind 127.0.0.1\ndir {folder}\nrequirepass {self.SENTINEL_PASSWORD}\n"
+            f"sentinel sentinel-pass {self.SENTINEL_PASSWORD}\n"
+            f"sentinel monitor {self.SERVICE} 127.0.0.1 {self._primary} 2\n"
+            f"sentinel auth-pass {self.SERVICE} {self.PASSWORD}\n"
+            f"sentinel down-after-milliseconds {self.SERVICE} 500\nsentinel failover-timeout {self.SERVICE} 3000\n"
+        )
+        guard = (sys.executable, "-c", ENDS_WITH_US) if sys.platform == "linux" else ()
+        process = subprocess.Popen(
+            [*guard, str(_bundled_binary()), str(folder / "sentinel.conf"), "--sentinel"], stdout=subprocess.DEVNULL
+        )
+        self._stack.callback(process.wait)
+        self._stack.callback(process.kill)
+        return port
+
+    def _is_ready(self, port: int) -> bool:
+        try:
+            told = self.ask(port, "SENTINEL MASTER", self.SERVICE)
+        except RedisError:
+            return False
+        assert isinstance(told, dict)
+        return told["num-other-sentinels"] == 2 and told["num-slaves"] == 1
+
+    def ask(self, port: int, *words: str) -> Any:
+        """One command to one of the sentinels."""
+        with BlockingRedis(port=port, password=self.SENTINEL_PASSWORD, protocol=2, socket_timeout=1) as client:
+            return client.execute_command(*words)
+
+
+@pytest.fixture
+def failover(tmp_path: Path) -> Iterator[Failover]:
+    """Servers that stand in for one another."""
+    with ExitStack() as stack:
+        yield Failover(tmp_path, stack)
+
+
 @pytest.fixture(autouse=True)
 def _limits_are_met(request: pytest.FixtureRequest) -> Iterator[None]:
     """What is marked with limits meets each of them, and the metric tells."""
@@ -134,15 +238,15 @@ def wait_until() -> Callable[..., Awaitable[None]]:
 @pytest.fixture
 def block_until() -> Callable[..., None]:
     """The same for tests that are no coroutines."""
+    return _wait
 
-    def block_until(condition: Callable[[], object], timeout_s: float = DEADLINE_S) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not condition():
-            if time.monotonic() > deadline:
-                pytest.fail(_late(condition, timeout_s))
-            time.sleep(POLL_S)
 
-    return block_until
+def _wait(condition: Callable[[], object], timeout_s: float = DEADLINE_S) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(_late(condition, timeout_s))
+        time.sleep(POLL_S)
 
 
 def _late(condition: Callable[[], object], timeout_s: float) -> str:

@@ -26,7 +26,8 @@ from ticker.errors import ConfigError, TickerError
 from ticker.redact import without_secrets
 from ticker.serve import answering, listen, run_all, run_gateway
 from ticker.store import catalog
-from ticker.store.connection import check_server, connect, public_address
+from ticker.store.address import public_address
+from ticker.store.connection import check_server, connect
 from ticker.store.embedded import EmbeddedServer
 from ticker.tap import follow
 

@@ -32,7 +32,7 @@ from pydantic_settings import (
 from feeds.registry import feed_kinds
 from ticker.errors import ConfigError
 from ticker.limits import LATENESS_S, LIMITS, OUTBOX_BYTES, OUTBOX_MS, Limits
-from ticker.redact import password_of, without_secrets
+from ticker.redact import passwords_of, without_secrets
 
 ENV_PREFIX = "TICKER_"
 KUBERNETES = re.compile(r"TICKER_(SERVICE_.*|PORT_[0-9]+_.*)")
@@ -85,7 +85,7 @@ class _Section(BaseModel):
 class RedisConfig(_Section):
     """Where the ticks are kept."""
 
-    url: str = Field("embedded", description="`embedded`, or the URL of a Redis >= 7.0 or Valkey")
+    url: str = Field("embedded", description="`embedded`, or the URL of a Redis >= 7.0 or Valkey, or of its sentinels")
     port: int = Field(16379, ge=1, le=65535, description="port of the embedded server, on 127.0.0.1")
     data_dir: Path = Field(Path("data"), description="folder of the embedded server's append-only file")
 
@@ -240,12 +240,11 @@ class Config(_Section):
     @property
     def log_options(self) -> dict[str, Any]:
         """What `logs.set_up` is told."""
-        secret = password_of(self.redis.url)
         return {
             "shape": self.logging.format,
             "level": self.logging.level,
             "lines_per_minute": self.limits.log_lines_per_minute,
-            "secrets": (secret,) if secret else (),
+            "secrets": passwords_of(self.redis.url),
         }
 
     def limits_in_force(self, *, loopback: bool) -> dict[str, int | None]:

@@ -6,7 +6,7 @@ they were given: exceptions of libraries, messages of feeds.
 
 import re
 from collections.abc import Sequence
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote
 
 HIDDEN = "***"
 SECRET_MIN = 4
@@ -58,10 +58,11 @@ without_secrets = Redactor()
 """For texts of which no particular secret is known."""
 
 
-def password_of(url: str) -> str | None:
-    """The password in an address, as the server gets it; None where it has none or makes no sense."""
-    try:
-        password = urlsplit(url).password
-    except ValueError:
-        return None
-    return unquote(password) if password else None
+def passwords_of(url: str) -> tuple[str, ...]:
+    """The passwords in an address, as servers get them: that before the hosts, and those among the options."""
+    place, _, query = url.partition("?")
+    login, at, _ = place.partition("://")[2].rpartition("@")
+    _, _, password = login.partition(":")
+    options = parse_qsl(query, keep_blank_values=True)
+    found = [unquote(password) if at else "", *(value for name, value in options if name.endswith("password"))]
+    return tuple(value for value in found if value)

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from redis import Redis
 
-from ticker.store.connection import DEFAULT_PORT
+from ticker.store.address import DEFAULT_PORT
 
 REPOSITORY = Path(__file__).parents[2]
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]

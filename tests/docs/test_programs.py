@@ -17,6 +17,7 @@ import yaml
 
 from ticker.cli import cli
 from ticker.config import Config, load_config
+from ticker.store.address import read_address
 
 DEADLINE_S = 20.0
 
@@ -45,7 +46,10 @@ def test_configuration_is_accepted(block: Any, tmp_path: Path, monkeypatch: pyte
         monkeypatch.delenv(name)
     file = tmp_path / "config.yaml"
     file.write_text(block.text)
-    assert load_config(file) != Config()
+    config = load_config(file)
+    assert config != Config()
+    if config.redis.url != "embedded":
+        read_address(config.redis.url)
 
 
 @pytest.mark.blocks("prometheus")

@@ -10,7 +10,7 @@ from feeds.registry import BUILT_IN
 from ticker.config import ENV_PREFIX, UNITS_US, Config, load_config
 from ticker.errors import ConfigError
 from ticker.limits import Limits
-from ticker.store.connection import public_address
+from ticker.store.address import public_address
 
 REPOSITORY = Path(__file__).parents[2]
 SECTIONS = "redis, server, ingest, logging, market, feeds, retention, candles, websocket, limits"

@@ -1,6 +1,6 @@
 import pytest
 
-from ticker.redact import Redactor, password_of, without_secrets
+from ticker.redact import Redactor, passwords_of, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -61,15 +61,19 @@ def test_a_short_secret_does_not_take_words_with_it():
 
 
 @pytest.mark.parametrize(
-    ("url", "password"),
+    ("url", "passwords"),
     [
-        ("redis://user:hunter2@host", "hunter2"),
-        ("redis://:p%40ss@host", "p@ss"),
-        ("redis://host", None),
-        ("embedded", None),
-        ("redis://[", None),
+        ("redis://user:hunter2@host", ("hunter2",)),
+        ("redis://:p%40ss@host", ("p@ss",)),
+        ("redis://user@host", ()),
+        ("redis://host:6379", ()),
+        ("redis://host/0?db=1&password=p%2Fw", ("p/w",)),
+        ("redis+sentinel://:hunter2@a:26379,[::1]:26379/main?sentinel_password=other", ("hunter2", "other")),
+        ("redis+sentinel://a:26379,b:26379/main?sentinel_username=ann", ()),
+        ("embedded", ()),
+        ("redis://[", ()),
     ],
 )
-def test_the_password_of_an_address(url, password):
-    """As the server gets it."""
-    assert password_of(url) == password
+def test_the_passwords_of_an_address(url, passwords):
+    """As servers get them, wherever they stand."""
+    assert passwords_of(url) == passwords

@@ -24,7 +24,7 @@ PING_S = 0.25
 SILENCE_S = 0.9
 """Without a byte for this long the connection is given up."""
 SECOND_LOOK_S = 0.02
-BACKOFF_FIRST_S, BACKOFF_MOST_S = 0.05, 2.0
+BACKOFF_FIRST_S, BACKOFF_MOST_S = 0.05, 0.5
 CHANNELS_PER_COMMAND = 500
 
 Messages = list[tuple[bytes, bytes]]

@@ -12,7 +12,8 @@ from redis.exceptions import DataError, InvalidResponse, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ticker.errors import ConfigError, StoreUnavailable
-from ticker.store.connection import ServerInfo, answers, check_server, connect, identify, public_address
+from ticker.store.address import public_address
+from ticker.store.connection import ServerInfo, answers, check_server, connect, identify
 
 SECRET = "hunter2"
 
@@ -153,7 +154,7 @@ class TestConnect:
     @pytest.mark.parametrize(
         ("url", "found"),
         [
-            (f"redis+sentinel://:{SECRET}@a:26379,b:26379/main/0", "the scheme 'redis+sentinel'"),
+            (f"redis+cluster://:{SECRET}@a:6379,b:6379", "a Redis Cluster (redis+cluster://) is not supported"),
             (f"http://:{SECRET}@a", "the scheme 'http'"),
             (f"{SECRET}@a:6379", "no scheme"),
             ("localhost:6379", "no scheme"),
@@ -174,6 +175,22 @@ class TestConnect:
             ("unix://", "names no socket"),
             ("unix://run/redis.sock", "names no socket"),
             (f"unix://ann:{SECRET}/{SECRET}@/run/redis.sock", "cannot be read"),
+            ("redis+sentinel://a:26379", "does not say what the sentinels watch (as in /mymaster)"),
+            ("redis+sentinel://a:26379,b:26379/?db=1", "does not say what the sentinels watch"),
+            ("redis+sentinel://a:26379,/main", "the hosts and ports of the sentinels cannot be read"),
+            ("redis+sentinel:///main", "the hosts and ports of the sentinels cannot be read"),
+            ("redis+sentinel://a:99999/main", "the hosts and ports of the sentinels cannot be read"),
+            (f"redis+sentinel://:{SECRET}/2@a/main", "the hosts and ports of the sentinels cannot be read"),
+            (f"redis+sentinel://ann:12/{SECRET}@a/main", "no service and number"),
+            (f"redis+sentinel://ann/{SECRET}@a/main", "no service and number"),
+            (f"redis+sentinel://ann/main?{SECRET}@a/main", "no service and number"),
+            ("redis+sentinel://a/main/x", "no service and number"),
+            ("redis+sentinel://a/main/0/1", "no service and number"),
+            (
+                "redis+sentinel://a/main?ssl_ca_certs=x",
+                "not known; allowed for redis+sentinel: db, password, sentinel_",
+            ),
+            ("rediss+sentinel://a/main?min_other_sentinels=1", "not known; allowed for rediss+sentinel"),
         ],
     )
     def test_a_wrong_url_is_refused(self, url: str, found: str) -> None:
@@ -201,6 +218,10 @@ class TestPublicAddress:
             ("unix:///run/redis.sock", "unix:///run/redis.sock"),
             (f"unix://ann:{SECRET}@/run/redis.sock?db=1&password={SECRET}@{SECRET}", "unix:///run/redis.sock?db=1"),
             (f"redis://:{SECRET}/x@a", "redis://***"),
+            (f"redis+sentinel://ann:{SECRET}@a,[::1]:1/main", "redis+sentinel://a:26379,[::1]:1/main"),
+            (f"redis+sentinel://a/main/2?sentinel_password={SECRET}", "redis+sentinel://a:26379/main/2"),
+            (f"rediss+sentinel://a/main?db=3&ssl_keyfile={SECRET}", "rediss+sentinel://a:26379/main/3"),
+            (f"redis+sentinel://:{SECRET}@a:x/main", "redis+sentinel://***"),
             (f"redis://a/0?x={SECRET}", "redis://***"),
             (f"mysql://:{SECRET}@a", "***"),
             (SECRET, "***"),
@@ -233,6 +254,22 @@ class TestIdentify:
         with pytest.raises(ConfigError) as refused:
             identify(info(f"redis_version:{version}"), "redis://a:6379")
         assert str(refused.value) == f"redis://a:6379 is Redis {version}; needed is Redis >= 7.0 or Valkey"
+
+    @pytest.mark.parametrize(
+        ("text", "found"),
+        [
+            (
+                "redis_version:7.2.4\r\nredis_mode:sentinel",
+                "is a sentinel, which keeps no ticks; write redis+sentinel://",
+            ),
+            ("valkey_version:9.1.2\r\nserver_mode:cluster", "is a node of a cluster"),
+        ],
+    )
+    def test_a_server_of_another_kind_is_refused(self, text: str, found: str) -> None:
+        """Whatever its version."""
+        with pytest.raises(ConfigError) as refused:
+            identify(info(text), "redis://a:6379")
+        assert found in str(refused.value)
 
     @pytest.mark.parametrize("text", ["", "redis_version:", "redis_version:unstable"])
     def test_a_server_without_a_version_is_refused(self, text: str) -> None:
