@@ -43,6 +43,7 @@ from ticker.web.problems import HANDLERS
 from ticker.web.rest import Rest
 from ticker.web.routes import routes
 from ticker.web.security import Origins, SecurityHeaders
+from ticker.web.server import RequiredServer
 
 log = logging.getLogger(__name__)
 
@@ -219,5 +220,10 @@ def create_app(config: Config, feeds: Sequence[Feed] | None = None, *also: Part)
         routes=routes(gateway, Rest(gateway), ops),
         lifespan=lifespan,
         exception_handlers=HANDLERS,
-        middleware=[Middleware(Measured), Middleware(SecurityHeaders), Origins(config.server.origins).cors()],
+        middleware=[
+            Middleware(RequiredServer),
+            Middleware(Measured),
+            Middleware(SecurityHeaders),
+            Origins(config.server.origins).cors(),
+        ],
     )

@@ -12,6 +12,7 @@ from ticker.web.ops import Ops
 from ticker.web.problems import problem
 from ticker.web.rest import Rest
 from ticker.web.security import Origins, address_of
+from ticker.web.server import HOW
 from ticker.web.stream import Connection
 from ticker.web.uvicorn_websocket import IMPORT_STRING, TickerWebSocket
 
@@ -55,7 +56,8 @@ class StreamEndpoint:
             await socket.send_denial_response(problem(403, "forbidden_origin", text))
             return
         if not isinstance(scope["extensions"].get("ticker"), TickerWebSocket):
-            text = f"the server's WebSocket class is not {IMPORT_STRING}: start it with `ticker run` or `ticker serve`"
+            # `RequiredServer` has refused to start, unless the server did not tell the application that it starts.
+            text = f"the server's WebSocket class is not {IMPORT_STRING}: {HOW}"
             metrics.DENIED.labels("500").inc()
             await socket.send_denial_response(problem(500, "internal_error", text))
             return
