@@ -81,7 +81,7 @@ export class Board {
       quoteSeq: 0,
       day: null,
     });
-    for (const topic of topics(symbol)) this.stream.subscribe(topic);
+    for (const topic of topics(symbol)) this.stream.subscribe(topic, "latest");
     this.#ask(symbol);
     if (!meta) void this.#describe(symbol);
   }
@@ -92,12 +92,12 @@ export class Board {
     kept.owners -= 1;
     if (kept.owners) return;
     this.#kept.delete(symbol);
-    for (const topic of topics(symbol)) this.stream.unsubscribe(topic);
+    for (const topic of topics(symbol)) this.stream.unsubscribe(topic, "latest");
   }
 
   #take(event: StreamEvent): void {
     if (event.kind === "joined" && event.topic.channel === "trades")
-      this.#joined(event.topic.symbol, event.position);
+      this.#joined(event.topic.symbol, event.position, event.recovered);
     else if (event.kind === "refused" && event.code === "unknown_symbol")
       this.#unknown(event.topic.symbol, true);
     if (event.kind !== "message") return;
@@ -108,11 +108,12 @@ export class Board {
     else if (message.type === "reset") this.#reset(message.symbol);
   }
 
-  #joined(symbol: string, position: Position): void {
+  #joined(symbol: string, position: Position, recovered: boolean): void {
     const kept = this.#kept.get(symbol);
-    if (kept?.epoch && position.epoch !== kept.epoch) this.#reset(symbol);
+    if (!recovered && kept?.epoch && position.epoch !== kept.epoch) this.#reset(symbol);
     if (kept) kept.epoch = position.epoch;
-    this.#ask(symbol);
+    // What was missed comes by itself, and a name whose snapshot was never read is still being asked for.
+    if (!recovered) this.#ask(symbol);
   }
 
   #trade({ symbol, price, size, seq }: Pick<TradeMessage, "symbol" | "price" | "size" | "seq">): void {

@@ -105,10 +105,13 @@ export class CandleBook {
     this.#changed.add(time);
   }
 
-  /** A live trade moves the forming candle before the service sends it, which it does some times a second. */
+  /**
+   * A live trade moves the forming candle before the service sends it, which it does some times a second. One that does not
+   * follow the row's last trade is left to that: something between them is on another way, or not wanted.
+   */
   trade({ time, price, size, seq }: TradeMessage): void {
     const last = this.rows.at(-1);
-    if (!last || seq <= last.seq || time < last.time) return;
+    if (!last || seq !== last.seq + 1 || time < last.time) return;
     const opened = this.#width === null ? last.time : time - (time % this.#width);
     if (opened > last.time) {
       const made = {

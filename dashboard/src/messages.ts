@@ -58,7 +58,8 @@ export interface Subscribed {
   id?: number;
   channel: Channel;
   interval?: Interval;
-  positions: Record<string, Position>;
+  /** With `recovered` where a position to resume from was given: whether everything after it will come. */
+  positions: Record<string, Position & { recovered?: boolean }>;
   errors: { symbol: string; code: string }[];
 }
 
@@ -95,6 +96,7 @@ export interface CandleMessage extends Candle {
 export interface Gap {
   type: "gap";
   channel: Channel;
+  interval?: Interval;
   symbol: string;
   from: number;
   to: number;
@@ -104,6 +106,7 @@ export interface Gap {
 export interface Reset {
   type: "reset";
   channel: Channel;
+  interval?: Interval;
   symbol: string;
   epoch: string | null;
   seq: number;

@@ -5,7 +5,7 @@ import type { BadgeState, Happening } from "./badge";
 import { h, setAttribute, setText, the } from "./dom";
 import { moment, zoneLabel } from "./format";
 import { Meter } from "./meter";
-import type { Message } from "./messages";
+import type { Message, Topic } from "./messages";
 import type { Series } from "./series";
 import type { Stream, StreamEvent } from "./stream";
 
@@ -14,6 +14,8 @@ const PING_MS = 10_000;
 const KEPT = 60;
 const NOTICE_MS = 12_000;
 const TOGETHER_MS = 2_000;
+/** So long the badge says what was replayed. */
+const REPLAYED_MS = 5_000;
 
 interface Told extends Happening {
   ms: number;
@@ -27,6 +29,8 @@ export class Monitor {
   #state: BadgeState = "connecting";
   #wasLive = false;
   #lostAt: number | null = null;
+  #replayed = "";
+  #forget: ReturnType<typeof setTimeout> | undefined;
   #connection = "";
   #notice = "";
   #lastPing = 0;
@@ -67,13 +71,16 @@ export class Monitor {
       if (event.phase === "offline") this.#offline(event.reason);
       if (event.phase === "open") this.#meter.begin(now);
     } else if (event.kind === "message") {
-      this.#message(event.message, now);
+      this.#message(event.message, now, event.replayed ?? false);
+    } else if (event.kind === "resumed") {
+      this.#resumed(event.topic, event.replayed, event.missed);
     }
     if (event.kind !== "message" || !("seq" in event.message)) this.check();
   }
 
-  #message(message: Message, now: number): void {
-    this.#meter.count(now, tickTime(message));
+  #message(message: Message, now: number, replayed: boolean): void {
+    // How late something comes that was missed says nothing about the connection.
+    this.#meter.count(now, replayed ? null : tickTime(message));
     this.#staleness.take(message);
     if (message.type === "welcome") {
       this.#connection = message.connection;
@@ -85,6 +92,20 @@ export class Monitor {
     }
     const told = happening(message);
     if (told) this.#tell(told);
+  }
+
+  /** What was missed has come: of what is shown tick by tick, how much; a hole has been told of by itself. */
+  #resumed({ channel, symbol }: Topic, replayed: number, missed: number): void {
+    if (channel !== "trades" || symbol !== this.series()?.symbol) return;
+    const text = `${replayed} replayed, ${missed} missed`;
+    this.#tell({ at: null, text: `${symbol}: of the trades while away ${text}`, serious: false });
+    this.#replayed = text;
+    clearTimeout(this.#forget);
+    this.#forget = setTimeout(() => {
+      this.#replayed = "";
+      this.#everySecond();
+    }, REPLAYED_MS);
+    this.#everySecond();
   }
 
   #offline(reason: string): void {
@@ -105,7 +126,7 @@ export class Monitor {
       this.#lostAt = null;
       this.#tell({
         at: null,
-        text: `Live again after ${seconds} s; the chart was filled from history`,
+        text: `Live again after ${seconds} s`,
         serious: false,
       });
     }
@@ -121,7 +142,8 @@ export class Monitor {
     const numbers = up
       ? [lag === null ? null : `${Math.round(lag)} ms`, `${Math.round(this.#meter.rate(now))}/s`]
       : [];
-    setText(the("badge-numbers"), numbers.filter((text) => text !== null).join(" · "));
+    const shown = numbers.filter((text) => text !== null).join(" · ");
+    setText(the("badge-numbers"), (up && this.#replayed) || shown);
     this.check();
     if (this.#dialog.open) this.#draw();
   }

@@ -41,6 +41,8 @@ export class Series {
   /** What the messages since then, all held or applied, follow; null without a subscription. */
   #live: Position | null;
   #epoch: string | null = null;
+  /** The connection was lost after all was joined: where nothing is missing, what is here goes on. */
+  #resumable = false;
   #run = new AbortController();
   #fill: AbortController | null = null;
   #off: () => void;
@@ -123,17 +125,26 @@ export class Series {
       this.#live = null;
       if (this.state !== "joined") return;
       this.#page = null;
+      this.#resumable = true;
       this.#setState("filling");
     } else if (event.kind === "joined" && isSame(event.topic, this.#candles)) {
-      this.#onJoined(event.position);
+      this.#onJoined(event.position, event.recovered);
     } else if (event.kind === "message") {
       this.#onMessage(event.message);
     }
   }
 
-  #onJoined(live: Position): void {
-    this.#held = [];
+  #onJoined(live: Position, recovered: boolean): void {
+    const goesOn = this.#resumable && recovered;
+    this.#resumable = false;
     this.#live = copied(live);
+    if (goesOn) {
+      // An epoch may have ended meanwhile; its numbers are still true up to here, and the new one's follow.
+      this.#epoch = live.epoch;
+      this.#release();
+      return;
+    }
+    this.#held = [];
     if (this.#page && joins(this.#page.position, live)) this.#finish();
     else if (this.#page || !this.#fill) void this.#load(this.#epoch === null || this.#epoch === live.epoch);
   }
@@ -146,6 +157,7 @@ export class Series {
     } else if ((message.type === "reset" || message.type === "gap") && this.#concerns(message)) {
       // After a reset numbers mean something else, so nothing that was loaded before can be joined to what follows.
       this.#page = null;
+      this.#resumable = false;
       this.#setState("filling");
       if (message.type === "reset") {
         this.#held = [];
@@ -186,6 +198,7 @@ export class Series {
     try {
       for (;;) {
         const page = await this.#fetchNewest(keep, signal, retrying);
+        signal.throwIfAborted();
         this.error = null;
         this.book.begin(page.candles, page.position, keep);
         if (!keep || this.book.rows.length === page.candles.length) this.#older = behind(page);
@@ -231,13 +244,18 @@ export class Series {
     return { candles, next, position: newest.position };
   }
 
-  #finish(): void {
+  /** Live messages follow what is here: those that were held come first. */
+  #release(): void {
     const held = this.#held;
     this.#held = [];
-    this.#epoch = this.#page?.position?.epoch ?? null;
     this.#setState("joined");
     for (const message of held) this.#apply(message);
     this.events.changed();
+  }
+
+  #finish(): void {
+    this.#epoch = this.#page?.position?.epoch ?? null;
+    this.#release();
     if (!this.#older && !this.#lookBacks.length) {
       this.#lookBacks = LOOK_BACK_MS.map((ms) => setTimeout(() => this.lookBack(), ms));
     }

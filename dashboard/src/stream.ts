@@ -1,16 +1,22 @@
-/** Keeps one WebSocket to the service: connects again with backoff, subscribes again, and knows the position of each topic. */
+/** Keeps one WebSocket to the service: connects again with backoff, and goes on from where each topic stood. */
 
 import { backoffMs } from "./backoff";
 import { parse, topicKey, topicOf } from "./messages";
-import type { Message, Position, Topic } from "./messages";
+import type { Message, Position, Subscribed, Tick, Topic } from "./messages";
+import { Standing } from "./standing";
+import type { Resumed } from "./standing";
+import { grouped, request, topicFromKey } from "./subscriptions";
+import type { Deliver } from "./subscriptions";
 
 export type Phase = "connecting" | "open" | "offline";
 
 export type StreamEvent =
   | { kind: "phase"; phase: Phase; reason: string; retryMs: number }
-  | { kind: "message"; message: Message }
-  /** Live messages of the topic follow from `position` on. */
-  | { kind: "joined"; topic: Topic; position: Position }
+  /** `replayed`: it was missed while there was no connection, and comes now. */
+  | { kind: "message"; message: Message; replayed?: true }
+  /** Live messages of the topic follow from `position` on; with `recovered`, first everything that was missed. */
+  | { kind: "joined"; topic: Topic; position: Position; recovered: boolean }
+  | ({ kind: "resumed" } & Resumed)
   | { kind: "refused"; topic: Topic; code: string };
 
 /** The part of a browser's WebSocket that is used. */
@@ -41,7 +47,7 @@ const ASK_AGAIN_MS = 2_000;
 
 interface Wanted {
   topic: Topic;
-  owners: number;
+  owners: Record<Deliver, number>;
 }
 
 export class Stream {
@@ -50,9 +56,9 @@ export class Stream {
   #listeners = new Set<(event: StreamEvent) => void>();
   #wanted = new Map<string, Wanted>();
   #asked = new Map<number, Topic[]>();
-  #subscribed = new Set<string>();
+  #subscribed = new Map<string, Deliver>();
   #refused = new Set<string>();
-  #positions = new Map<string, Position>();
+  #standing = new Standing();
   #pending = new Set<string>();
   #flushing = false;
   #socket: Socket | null = null;
@@ -81,30 +87,37 @@ export class Stream {
 
   /** Where a topic stands on this connection; undefined until it is joined. */
   position(topic: Topic): Position | undefined {
-    return this.#positions.get(topicKey(topic));
+    return this.#standing.at(topicKey(topic));
   }
 
-  /** Want a topic, now and after every reconnect, as often as it is asked for less often than it is given up. */
-  subscribe(topic: Topic): void {
+  /**
+   * Want a topic, now and after every reconnect, as often as it is asked for less often than it is given up. As long as
+   * somebody wants all of its messages, all of them come.
+   */
+  subscribe(topic: Topic, deliver: Deliver = "all"): void {
     const key = topicKey(topic);
-    const wanted = this.#wanted.get(key);
-    if (wanted) wanted.owners += 1;
-    else this.#wanted.set(key, { topic, owners: 1 });
+    const wanted = this.#wanted.get(key) ?? { topic, owners: { all: 0, latest: 0 } };
+    wanted.owners[deliver] += 1;
+    this.#wanted.set(key, wanted);
     this.#changed(key);
   }
 
-  unsubscribe(topic: Topic): void {
+  unsubscribe(topic: Topic, deliver: Deliver = "all"): void {
     const key = topicKey(topic);
     const wanted = this.#wanted.get(key);
     if (!wanted) return;
-    wanted.owners -= 1;
-    if (wanted.owners === 0) this.#wanted.delete(key);
+    wanted.owners[deliver] -= 1;
+    if (!wanted.owners.all && !wanted.owners.latest) {
+      this.#wanted.delete(key);
+      if (!this.#subscribed.has(key)) this.#standing.forget(key);
+    }
     this.#changed(key);
   }
 
-  /** Whether every wanted topic is joined, or cannot be. */
+  /** Whether every wanted topic is joined, or cannot be, and none is still being replayed. */
   get settled(): boolean {
-    return [...this.#wanted.keys()].every((key) => this.#positions.has(key) || this.#refused.has(key));
+    if (this.#standing.isReplaying) return false;
+    return [...this.#wanted.keys()].every((key) => this.#standing.at(key) || this.#refused.has(key));
   }
 
   connect(): void {
@@ -165,7 +178,7 @@ export class Stream {
     this.#asked.clear();
     this.#subscribed.clear();
     this.#refused.clear();
-    this.#positions.clear();
+    this.#standing.lost();
     const retryMs = backoffMs(this.#attempt, code, this.#options.random());
     this.#attempt += 1;
     this.#retry = setTimeout(() => this.connect(), retryMs);
@@ -198,44 +211,49 @@ export class Stream {
       case "trade":
       case "quote":
       case "candle":
-        if (!this.#advance(topicKey(topicOf(message)), message)) return;
+        this.#tick(message);
+        return;
+      case "gap":
+        this.#standing.gap(message, message.from, message.to);
         break;
       case "reset":
-        this.#positions.set(topicKey(message), { epoch: message.epoch, seq: message.seq });
+        this.#standing.reset(message, { epoch: message.epoch, seq: message.seq });
         break;
       case "error":
         this.#failed(message.id, message.code, message.retry);
         break;
     }
     this.#emit({ kind: "message", message });
+    // Behind these nothing may follow of what was missed.
+    if (message.type === "reset" || message.type === "gap") this.#finish(message);
   }
 
-  /** Note a tick's number; false where it must not be passed on, because it was before or nobody wants it any more. */
-  #advance(key: string, tick: { type: string; seq: number; snapshot?: boolean }): boolean {
-    const position = this.#positions.get(key);
-    if (!position || !this.#wanted.has(key)) return false;
-    // A closing candle carries the number of its last trade, which its forming ones had: candles have a rule of their own.
-    if (tick.type !== "candle" && !tick.snapshot && tick.seq <= position.seq) return false;
-    if (tick.seq > position.seq) position.seq = tick.seq;
-    return true;
+  /** Pass a tick on, unless it was before or nobody wants it any more. */
+  #tick(tick: Tick): void {
+    const topic = topicOf(tick);
+    if (!this.#wanted.has(topicKey(topic))) return;
+    const taken = this.#standing.take(tick);
+    if (!taken) return;
+    this.#emit({ kind: "message", message: tick, ...(taken.replayed ? { replayed: true } : {}) });
+    this.#finish(topic);
   }
 
-  #joined(
-    message: { id?: number; channel: Topic["channel"]; interval?: Topic["interval"] } & {
-      positions: Record<string, Position>;
-      errors: { symbol: string; code: string }[];
-    },
-  ): void {
+  #finish({ channel, interval, symbol }: Topic): void {
+    const resumed = this.#standing.finished({ channel, ...(interval ? { interval } : {}), symbol });
+    if (resumed) this.#emit({ kind: "resumed", ...resumed });
+  }
+
+  #joined(message: Subscribed): void {
     const topicFor = (symbol: string): Topic => ({
       channel: message.channel,
       ...(message.interval ? { interval: message.interval } : {}),
       symbol,
     });
     if (message.id !== undefined) this.#asked.delete(message.id);
-    for (const [symbol, position] of Object.entries(message.positions)) {
+    for (const [symbol, { recovered, ...position }] of Object.entries(message.positions)) {
       const topic = topicFor(symbol);
-      this.#positions.set(topicKey(topic), { ...position });
-      this.#emit({ kind: "joined", topic, position });
+      this.#standing.joined(topic, position, recovered);
+      this.#emit({ kind: "joined", topic, position, recovered: recovered ?? false });
     }
     for (const { symbol, code } of message.errors) {
       const topic = topicFor(symbol);
@@ -254,8 +272,11 @@ export class Stream {
     const topics = id === undefined ? undefined : this.#asked.get(id);
     if (id === undefined || !topics) return;
     this.#asked.delete(id);
-    for (const topic of topics) this.#subscribed.delete(topicKey(topic));
-    if (!retry) {
+    const keys = topics.map(topicKey);
+    const resumed = keys.filter((key) => this.#standing.refused(key, retry)).length > 0;
+    for (const key of keys) this.#subscribed.delete(key);
+    // What must not be resumed may still be had from now on.
+    if (!retry && !resumed) {
       for (const topic of topics) this.#refuse(topic, code);
       return;
     }
@@ -277,20 +298,31 @@ export class Stream {
     const keys = [...this.#pending];
     this.#pending.clear();
     if (this.#socket?.readyState !== OPEN) return;
-    const wanted = keys.flatMap((key) => this.#wanted.get(key)?.topic ?? []);
-    const fresh = wanted.filter((topic) => !this.#subscribed.has(topicKey(topic)));
-    for (const group of grouped(fresh)) {
-      for (const topic of group) this.#subscribed.add(topicKey(topic));
-      const id = this.#send(request("subscribe", group));
-      if (id !== null) this.#asked.set(id, group);
+    const wanted = keys.flatMap((key) => this.#wanted.get(key) ?? []);
+    for (const deliver of ["all", "latest"] as const) {
+      const fresh = wanted
+        .filter((each) => deliverOf(each) === deliver)
+        .map(({ topic }) => topic)
+        .filter((topic) => this.#subscribed.get(topicKey(topic)) !== deliver);
+      for (const group of grouped(fresh)) this.#ask(group, deliver);
     }
     const gone = keys.filter((key) => this.#subscribed.has(key) && !this.#wanted.has(key));
     for (const group of grouped(gone.map(topicFromKey))) {
-      for (const topic of group) {
-        this.#subscribed.delete(topicKey(topic));
-        this.#positions.delete(topicKey(topic));
+      for (const key of group.map(topicKey)) {
+        this.#subscribed.delete(key);
+        this.#standing.forget(key);
       }
       this.#send(request("unsubscribe", group));
+    }
+  }
+
+  #ask(group: Topic[], deliver: Deliver): void {
+    const id = this.#send(request("subscribe", group, deliver, this.#standing.left));
+    if (id === null) return;
+    this.#asked.set(id, group);
+    for (const key of group.map(topicKey)) {
+      this.#subscribed.set(key, deliver);
+      this.#standing.asked(key);
     }
   }
 
@@ -302,22 +334,6 @@ export class Stream {
   }
 }
 
-function topicFromKey(key: string): Topic {
-  const [channel, interval, symbol] = key.split(" ") as [Topic["channel"], Topic["interval"] | "", string];
-  return { channel, ...(interval ? { interval } : {}), symbol };
-}
-
-/** Topics that one request can name: those of the same channel and interval. */
-function grouped(topics: Topic[]): Topic[][] {
-  const groups = new Map<string, Topic[]>();
-  for (const topic of topics) {
-    const key = topicKey({ ...topic, symbol: "" });
-    groups.set(key, [...(groups.get(key) ?? []), topic]);
-  }
-  return [...groups.values()];
-}
-
-function request(op: string, group: Topic[]): object {
-  const { channel, interval } = group[0]!;
-  return { op, channel, ...(interval ? { interval } : {}), symbols: group.map((topic) => topic.symbol) };
+function deliverOf({ owners }: Wanted): Deliver {
+  return owners.all ? "all" : "latest";
 }

@@ -114,6 +114,26 @@ test("numbers that begin again after a reset are believed", async () => {
   expect(line().last).toBe(50);
 });
 
+test("asks for no more than can be read, and after a lost connection only for what was not recovered", async () => {
+  await vi.advanceTimersByTimeAsync(50);
+  expect(socket.sent.every(({ deliver, every_ms }) => deliver === "latest" && every_ms === 250)).toBe(true);
+  snapshot = { ...snapshot, previous_close: 70 };
+  const reconnect = async (recovered: boolean) => {
+    socket.lose(1012);
+    await vi.advanceTimersByTimeAsync(500);
+    socket.open();
+    await settle();
+    expect(socket.asked("subscribe", "trades")).toMatchObject({ resume: { AAPL: { epoch: "e1" } } });
+    socket.join("trades", { ...at(20), recovered });
+    socket.say({ ...trade(105, 20, 2), skipped: 9 });
+    await vi.advanceTimersByTimeAsync(50);
+  };
+  await reconnect(true);
+  expect(line()).toMatchObject({ last: 105, base: 80 });
+  await reconnect(false);
+  expect(line()).toMatchObject({ last: 105, base: 70 });
+});
+
 test("what nobody watches is let go", async () => {
   board.watch("AAPL");
   board.release("AAPL");

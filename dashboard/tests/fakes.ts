@@ -41,7 +41,7 @@ export class FakeSocket implements Socket {
   }
 
   /** Answer the last subscription of a channel: everything stands at this position. */
-  join(channel: string, position: Position): void {
+  join(channel: string, position: Position & { recovered?: boolean }): void {
     const { id, interval, symbols } = this.asked("subscribe", channel) as {
       id: number;
       interval?: string;

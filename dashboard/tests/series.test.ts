@@ -197,6 +197,72 @@ describe("a lost connection", () => {
     expect(closes()).toEqual([101, 102, 103.5, 104, 104.5, 105, 106, 107, 108, 109]);
   });
 
+  test("goes on where it stood: nothing is fetched, and of each candle the higher number wins", async () => {
+    await joined();
+    socket().lose(1012);
+    await vi.advanceTimersByTimeAsync(300);
+    await open();
+    socket().join("candles", { ...at(60), recovered: true });
+    expect(series.state).toBe("joined");
+    socket().say(candleMessage(2, 104, 55, true));
+    socket().say(candleMessage(3, 105, 60));
+    socket().say(candleMessage(3, 106, 61));
+    expect(closes()).toEqual([101, 102, 104, 106]);
+    expect(history.asked).toHaveLength(1);
+  });
+
+  test("with trades that come before the candles they make ends with what the service says", async () => {
+    await joined();
+    socket().lose(1012);
+    await vi.advanceTimersByTimeAsync(300);
+    await open();
+    socket().join("trades", { ...at(53), recovered: true });
+    socket().say(trade(110, 51, NOON + 2 * MINUTE + SECOND));
+    socket().say(trade(111, 52, NOON + 3 * MINUTE + SECOND));
+    socket().say(trade(112, 53, NOON + 3 * MINUTE + 2 * SECOND));
+    socket().join("candles", { ...at(53), recovered: true });
+    expect(closes()).toEqual([101, 102, 110, 112]);
+    socket().say(candleMessage(2, 110, 51, true));
+    socket().say(candleMessage(3, 112, 53));
+    expect(series.book.rows.map((row) => [row.close, row.final, row.folded ?? false])).toEqual([
+      [101, true, false],
+      [102, true, false],
+      [110, true, false],
+      [112, false, false],
+    ]);
+  });
+
+  test("fetches where not all was recovered", async () => {
+    await joined();
+    socket().lose(1012);
+    await vi.advanceTimersByTimeAsync(300);
+    await open();
+    socket().join("candles", { ...at(90), recovered: false });
+    socket().say({ type: "gap", channel: "candles", symbol: "AAPL", from: 51, to: 80, reason: "trimmed" });
+    expect(series.state).toBe("filling");
+    await settle();
+    // The first request was given up for that of the gap.
+    await history.answer({ candles: [candle(9, 1)], next: null, position: at(90) });
+    await history.answer({
+      candles: [candle(1, 102), candle(2, 103.5), candle(3, 104)],
+      next: null,
+      position: at(90),
+    });
+    expect([series.state, closes()]).toEqual(["joined", [101, 102, 103.5, 104]]);
+  });
+
+  test("that had not been complete before does not go on", async () => {
+    await open();
+    socket().join("candles", at(50));
+    socket().lose(1012);
+    await vi.advanceTimersByTimeAsync(300);
+    await open();
+    socket().join("candles", { ...at(60), recovered: true });
+    expect(series.state).toBe("loading");
+    await history.answer({ candles: PAGE, next: null, position: at(60) });
+    expect(series.state).toBe("joined");
+  });
+
   test("keeps the way to older candles", async () => {
     await lost();
     await history.answer({

@@ -83,7 +83,7 @@ describe("subscribing", () => {
     await connected();
     expect(stream.settled).toBe(false);
     socket().join("trades", at(7));
-    expect(events).toContainEqual({ kind: "joined", topic: AAPL, position: at(7) });
+    expect(events).toContainEqual({ kind: "joined", topic: AAPL, position: at(7), recovered: false });
     expect(stream.position(AAPL)).toEqual(at(7));
     expect(stream.settled).toBe(true);
   });
@@ -107,6 +107,26 @@ describe("subscribing", () => {
     socket().say({ type: "error", id: 1, code: "unavailable", message: "the store is away", retry: true });
     await vi.advanceTimersByTimeAsync(2_000);
     expect(socket().sent.map((request) => request.op)).toEqual(["subscribe", "subscribe"]);
+  });
+});
+
+describe("several owners", () => {
+  const LATEST = { channel: "trades", symbols: ["AAPL"], deliver: "latest", every_ms: 250 };
+
+  test("get every message as long as one of them wants all", async () => {
+    stream.subscribe(AAPL, "latest");
+    await connected();
+    expect(socket().sent.at(-1)).toMatchObject(LATEST);
+    socket().join("trades", at(7));
+    stream.subscribe(AAPL);
+    await settle();
+    expect(socket().sent.at(-1)).toEqual({ op: "subscribe", channel: "trades", symbols: ["AAPL"], id: 2 });
+    stream.unsubscribe(AAPL);
+    await settle();
+    expect(socket().sent.at(-1)).toMatchObject(LATEST);
+    stream.unsubscribe(AAPL, "latest");
+    await settle();
+    expect(socket().sent.at(-1)).toMatchObject({ op: "unsubscribe" });
   });
 });
 
@@ -164,6 +184,164 @@ describe("a lost connection", () => {
     socket().open();
     await settle();
     expect(socket().sent).toMatchObject([{ op: "subscribe", channel: "trades", symbols: ["AAPL"] }]);
+  });
+
+  async function back(): Promise<void> {
+    socket().lose(1012);
+    await vi.advanceTimersByTimeAsync(2_000);
+    socket().open();
+    await settle();
+  }
+
+  const resumed = () => events.filter(({ kind }) => kind === "resumed");
+  const replayed = () => events.filter((event) => event.kind === "message" && event.replayed).length;
+
+  test("goes on from where each topic stood, and what was missed comes before what is new", async () => {
+    stream.subscribe(AAPL);
+    await connected();
+    socket().join("trades", at(7));
+    socket().say(trade(1, 8, 1));
+    await back();
+    expect(socket().sent.at(-1)).toMatchObject({ op: "subscribe", resume: { AAPL: at(8) } });
+    socket().join("trades", { ...at(10), recovered: true });
+    expect(events.at(-2)).toMatchObject({ kind: "joined", position: at(10), recovered: true });
+    expect(stream.settled).toBe(false);
+    for (const seq of [9, 10, 11]) socket().say(trade(1, seq, 1));
+    expect(seqs()).toEqual([8, 9, 10, 11]);
+    expect(replayed()).toBe(2);
+    expect(resumed()).toEqual([{ kind: "resumed", topic: AAPL, replayed: 2, missed: 0 }]);
+    expect(stream.settled).toBe(true);
+  });
+
+  test("that missed nothing has nothing to replay", async () => {
+    stream.subscribe(AAPL);
+    await connected();
+    socket().join("trades", at(7));
+    await back();
+    socket().join("trades", { ...at(7), recovered: true });
+    expect([stream.settled, resumed().length, stream.position(AAPL)]).toEqual([true, 0, at(7)]);
+  });
+
+  test("that missed what is gone counts it", async () => {
+    stream.subscribe(AAPL);
+    await connected();
+    socket().join("trades", at(7));
+    await back();
+    socket().join("trades", { ...at(12), recovered: false });
+    const gap = { type: "gap", channel: "trades", symbol: "AAPL", from: 8, to: 11, reason: "trimmed" };
+    socket().say(gap);
+    socket().say(trade(1, 12, 1));
+    expect(resumed()).toEqual([{ kind: "resumed", topic: AAPL, replayed: 1, missed: 4 }]);
+  });
+
+  test("into another epoch goes on behind the reset", async () => {
+    stream.subscribe(AAPL);
+    await connected();
+    socket().join("trades", at(70));
+    await back();
+    socket().join("trades", { ...at(42, "e2"), recovered: false });
+    socket().say({ type: "reset", channel: "trades", symbol: "AAPL", epoch: "e2", seq: 40 });
+    for (const seq of [41, 42, 43]) socket().say(trade(1, seq, 1));
+    expect(seqs()).toEqual([41, 42, 43]);
+    expect(resumed()).toMatchObject([{ replayed: 2, missed: 0 }]);
+    expect(stream.position(AAPL)).toEqual(at(43, "e2"));
+  });
+
+  test("with nothing behind the reset has come to its end", async () => {
+    stream.subscribe(AAPL);
+    await connected();
+    socket().join("trades", at(70));
+    await back();
+    socket().join("trades", { ...at(40, "e2"), recovered: false });
+    socket().say({ type: "reset", channel: "trades", symbol: "AAPL", epoch: "e2", seq: 40 });
+    expect(stream.settled).toBe(true);
+  });
+
+  test("that is lost again before the answer, or while it replays, still knows where it stood", async () => {
+    stream.subscribe(AAPL);
+    await connected();
+    socket().join("trades", at(7));
+    await back();
+    await back();
+    expect(socket().sent.at(-1)).toMatchObject({ resume: { AAPL: at(7) } });
+    socket().join("trades", { ...at(10), recovered: true });
+    socket().say(trade(1, 8, 1));
+    await back();
+    expect(socket().sent.at(-1)).toMatchObject({ resume: { AAPL: at(8) } });
+  });
+
+  test("asks from the same place where it may ask again", async () => {
+    stream.subscribe(AAPL);
+    await connected();
+    socket().join("trades", at(7));
+    await back();
+    const { id } = socket().sent.at(-1) as { id: number };
+    socket().say({ type: "error", id, code: "unavailable", message: "the store is away", retry: true });
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(socket().sent).toHaveLength(2);
+    expect(socket().sent.at(-1)).toMatchObject({ resume: { AAPL: at(7) } });
+  });
+
+  test("asks from now on where going on is refused", async () => {
+    stream.subscribe(AAPL);
+    await connected();
+    socket().join("trades", at(7));
+    await back();
+    const { id } = socket().sent.at(-1) as { id: number };
+    socket().say({ type: "error", id, code: "bad_request", message: "no", retry: false });
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(socket().sent.at(-1)).not.toHaveProperty("resume");
+    socket().join("trades", at(9));
+    expect(stream.settled).toBe(true);
+  });
+
+  test("asks for all while it replays, without a second position, and without losing its own", async () => {
+    stream.subscribe(AAPL, "latest");
+    await connected();
+    socket().join("trades", at(7));
+    await back();
+    stream.subscribe(AAPL);
+    await settle();
+    expect(socket().sent.at(-1)).not.toHaveProperty("resume");
+    const { id } = socket().sent.at(-1) as { id: number };
+    socket().say({
+      type: "subscribed",
+      id: id - 1,
+      channel: "trades",
+      positions: { AAPL: { ...at(9), recovered: true } },
+      errors: [],
+    });
+    socket().join("trades", at(9));
+    for (const seq of [8, 9]) socket().say(trade(1, seq, 1));
+    expect(seqs()).toEqual([8, 9]);
+  });
+
+  test("forgets where a topic stood that nobody wants any more", async () => {
+    stream.subscribe(AAPL);
+    await connected();
+    socket().join("trades", at(7));
+    socket().lose(1012);
+    stream.unsubscribe(AAPL);
+    stream.subscribe(AAPL);
+    await vi.advanceTimersByTimeAsync(500);
+    socket().open();
+    await settle();
+    expect(socket().sent.at(-1)).not.toHaveProperty("resume");
+  });
+
+  test("asks for the newest candle again, which may have closed without another trade", async () => {
+    stream.subscribe({ channel: "candles", interval: "1m", symbol: "AAPL" });
+    await connected();
+    socket().join("candles", at(7));
+    await back();
+    expect(socket().sent.at(-1)).toMatchObject({ resume: { AAPL: at(6) } });
+    socket().join("candles", { ...at(7), recovered: true });
+    expect(stream.settled).toBe(true);
+    socket().say(candleMessage(3, 1, 9));
+    // A late trade corrects an older candle before the service has told of the newest trades.
+    socket().say(candleMessage(1, 1, 12, true));
+    await back();
+    expect(socket().sent.at(-1)).toMatchObject({ interval: "1m", resume: { AAPL: at(8) } });
   });
 
   test("that was refused again and again is tried ever less often, a good one begins anew", async () => {

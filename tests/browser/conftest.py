@@ -46,10 +46,11 @@ def chromium() -> str:
 
 
 class Run:
-    """`ticker run`, which can be killed and started again where it was."""
+    """`ticker run`, or another command that serves, which can be killed and started again where it was."""
 
-    def __init__(self, folder: Path, port: int, config: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, port: int, config: dict[str, Any], command: str) -> None:
         self.url = f"http://127.0.0.1:{port}"
+        self._command = command
         self._folder = folder
         (folder / "config.yaml").write_text(yaml.safe_dump(config | {"server": {"port": port}}))
         self.process: subprocess.Popen[str] | None = None
@@ -59,7 +60,7 @@ class Run:
         errors = self._folder / f"stderr-{time.monotonic_ns()}"
         with errors.open("wb") as stderr:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "ticker", "run"],
+                [sys.executable, "-m", "ticker", self._command],
                 cwd=self._folder,
                 env=environ,
                 stdout=subprocess.PIPE,
@@ -67,7 +68,7 @@ class Run:
                 text=True,
             )
         assert self.process.stdout is not None
-        if not any(line.startswith("page") for line in self.process.stdout):
+        if not any(line.startswith(("page", "ingesting")) for line in self.process.stdout):
             pytest.fail(f"the service did not start: {errors.read_text()}")
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> None:
@@ -93,10 +94,10 @@ def start_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartRun]:
     """Starts services with these sections of config.yaml; all end with the tests."""
     with ExitStack() as stack:
 
-        def start_run(**config: Any) -> Run:
+        def start_run(command: str = "run", **config: Any) -> Run:
             folder = tmp_path_factory.mktemp("run")
             redis = {"port": _free_port(), "data_dir": str(folder / "data")}
-            run = Run(folder, _free_port(), {"redis": redis, "candles": {"publish_ms": 100}} | config)
+            run = Run(folder, _free_port(), {"redis": redis, "candles": {"publish_ms": 100}} | config, command)
             stack.callback(run.end, signal.SIGKILL)
             run.start()
             return run

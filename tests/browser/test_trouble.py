@@ -49,11 +49,17 @@ async def test_a_killed_service_leaves_no_hole_in_the_chart(chromium, start_run,
     run.start()
     await state(page, "live")
     await expect(page.locator("#notice")).to_be_empty()
+    await compare_with_rest(page, run.url, killed)
+    complaints.expect("ERR_CONNECTION_REFUSED")
+    complaints.expect("WebSocket connection to")
+
+
+async def compare_with_rest(page: Page, url: str, killed: str) -> None:
+    """A few candles later, those of the chart are those of REST, on both sides of the time of the kill."""
     for _ in range(5):
-        seen = await page.locator("#legend time").inner_text()
-        await expect(page.locator("#legend time")).not_to_have_text(seen)
+        await next_candle(page)
     shown = await read_candles(page, SECONDS)
-    async with httpx.AsyncClient(base_url=run.url) as client:
+    async with httpx.AsyncClient(base_url=url) as client:
         body = (await client.get("/v1/candles/AAPL", params={"interval": "1s", "limit": 200})).json()
     stored = [
         [clock(row["time"]), *(f"{row[name]:.2f}" for name in ("open", "high", "low", "close"))]
@@ -64,8 +70,48 @@ async def test_a_killed_service_leaves_no_hole_in_the_chart(chromium, start_run,
     assert shown[:final] == stored[begin : begin + final]
     times = [row[0] for row in shown[:final]]
     assert times.index(killed) < final - 2, "the candles that were compared lie on both sides of the outage"
+
+
+async def test_a_killed_gateway_is_resumed_from(
+    chromium, start_run, open_page, tmp_path, free_port, wait_until, complaints
+):
+    """Ticks go on without it; the page is sent what it missed, says how much, and asks REST for no candles."""
+    with EmbeddedServer(tmp_path / "data", free_port()) as store:
+        ingester = start_run("ingest", feeds=FEEDS, redis={"url": store.url})
+        gateway = start_run("serve", redis={"url": store.url})
+        await wait_until(lambda: httpx.get(f"{gateway.url}/v1/symbols/AAPL").status_code == 200)
+        page = await open_page(gateway.url, "?symbol=AAPL&interval=1s&time=utc")
+        pages: list[str] = []
+        page.on("request", lambda request: pages.append(request.url) if "/v1/candles/AAPL?" in request.url else None)
+        for _ in range(3):
+            await next_candle(page)
+        killed = (await page.locator("#legend time").inner_text())[-8:]
+        gateway.end(signal.SIGKILL)
+        await state(page, "offline")
+        pages.clear()
+        gateway.start()
+        numbers = page.locator("#badge-numbers")
+        await expect(numbers).to_have_text(re.compile("replayed"))
+        replayed = await numbers.inner_text()
+        assert re.fullmatch(r"[1-9]\d* replayed, 0 missed", replayed)
+        await state(page, "live")
+        await expect(numbers).to_have_text(re.compile(r"/s$"))
+        await page.locator("#badge").click()
+        await expect(page.locator(".events")).to_contain_text(f"AAPL: of the trades while away {replayed}")
+        await page.keyboard.press("Escape")
+        await compare_with_rest(page, gateway.url, killed)
+        # It looks for older ones now and then.
+        assert [url for url in pages if "end=" not in url] == []
+        await page.close()
+        gateway.end()
+        ingester.end()
     complaints.expect("ERR_CONNECTION_REFUSED")
     complaints.expect("WebSocket connection to")
+
+
+async def next_candle(page: Page) -> None:
+    seen = await page.locator("#legend time").inner_text()
+    await expect(page.locator("#legend time")).not_to_have_text(seen)
 
 
 def clock(time_us: int) -> str:
