@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from feeds.registry import BUILT_IN, FeedKind
-from ticker import codes, metrics
+from ticker import client, codes, metrics
 from ticker.app import create_app
 from ticker.cli import cli
 from ticker.config import Config, FeedConfig, load_config
@@ -177,6 +177,16 @@ def test_every_command_and_option_is_documented() -> None:
     text = page("commands.md")
     assert missing([f"ticker {name} {' '.join(usage(name))}" for name in cli.commands], text) == []
     assert missing(options(cli), text) == []
+
+
+def test_every_name_of_the_client_is_documented() -> None:
+    """And what its calls take."""
+    calls = (client.connect, *(getattr(client.Market, name) for name in vars(client.Market) if name[0] != "_"))
+    taken = {name for call in calls for name in inspect.signature(call).parameters} - {"self", "url"}
+    assert {"resume", "as_", "first_wait_s", "on_notice"} <= taken
+    text = page("client.md")
+    assert missing([*client.__all__, *sorted(taken)], re.sub(r"[(),]", " ", text)) == []
+    assert {name for name in client.__all__ if name.islower()} == {"connect"}
 
 
 def usage(name: str) -> list[str]:
