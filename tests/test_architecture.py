@@ -35,6 +35,8 @@ LAYERS = {
     "ticker.serve": 7,
     "ticker.check": 7,
     "ticker.tap": 7,
+    "ticker.watch": 7,
+    "ticker.candle_text": 7,
     "ticker.cli": 7,
     "ticker.__main__": 7,
 }
@@ -68,7 +70,7 @@ OWNERS = {
     "yaml": ("ticker.config",),
     "click": ("ticker.cli",),
     "structlog": ("ticker.logs",),
-    "httpx": ("ticker.cli", "ticker.client.rest"),
+    "httpx": ("ticker.client.rest",),
     "pandas": ("ticker.client.shapes",),
     "polars": ("ticker.client.shapes",),
     "numpy": (

@@ -5,22 +5,22 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
 import click
-import httpx
 import uvloop
 
+import ticker.client
 from feeds.feed import FeedError
-from ticker import __version__, codec, logs
+from ticker import __version__, candle_text, codec, logs
 from ticker.app import FAILED, check_store, ingesting_apart, make_feeds
 from ticker.check import Checker, Finding
+from ticker.client import Candle, ClientError, Progress, Rows
 from ticker.config import Config, load_config
 from ticker.errors import ConfigError, TickerError
 from ticker.redact import without_secrets
@@ -30,6 +30,7 @@ from ticker.store.address import public_address
 from ticker.store.connection import check_server, connect
 from ticker.store.embedded import EmbeddedServer
 from ticker.tap import follow
+from ticker.watch import Watch
 
 T = TypeVar("T")
 
@@ -45,6 +46,7 @@ config_option = click.option(
 )
 redis_option = click.option("--redis-url", help="Redis or Valkey URL, or `embedded` [default: redis.url].")
 host_option = click.option("--host", help="Address to listen on [default: server.host].")
+url_option = click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="The gateway.")
 port_option = click.option("--port", type=int, help="Port to listen on [default: server.port].")
 
 
@@ -143,27 +145,55 @@ def tap(
 
 
 @cli.command()
+@click.argument("symbols", nargs=-1, required=True)
+@click.option("--quotes", is_flag=True, help="Quotes instead of trades.")
+@click.option("--candles", "interval", metavar="INTERVAL", help="Candles of this interval instead of trades.")
+@click.option("--json", "as_json", is_flag=True, help="Everything as JSON, one object a line.")
+@url_option
+def watch(symbols: Sequence[str], quotes: bool, interval: str | None, as_json: bool, url: str) -> None:
+    """Follow SYMBOLS (`*`: all) at a gateway; says when the connection is lost, and what was resumed."""
+    if quotes and interval:
+        raise ConfigError("--quotes and --candles exclude each other")
+    channel = "candles" if interval else "quotes" if quotes else "trades"
+    said = Watch(click.echo, as_json=as_json)
+
+    async def forever() -> None:
+        async with ticker.client.connect(url) as market:
+            await said.follow(market.subscribe(channel, symbols, interval, on_notice=said.notice))
+
+    with _ended_by_signals(), _mistakes_of_the_caller():
+        _run(_until_signal(forever()))
+        said.sum_up()
+
+
+@cli.command()
 @click.argument("symbol")
 @click.option("--interval", default="1m", show_default=True)
 @click.option("--start", help="Microseconds, RFC 3339 or a date.")
 @click.option("--end", help="Likewise.")
-@click.option("--limit", type=int, default=500, show_default=True)
-@click.option("--format", "shape", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True)
-@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="The gateway.")
-def candles(symbol: str, interval: str, start: str | None, end: str | None, limit: int, shape: str, url: str) -> None:
+@click.option("--limit", type=click.IntRange(min=1), help="How many [default: 500; all there are, with --start].")
+@click.option("--format", "shape", type=click.Choice(candle_text.SHAPES), default="table", show_default=True)
+@url_option
+def candles(
+    symbol: str, interval: str, start: str | None, end: str | None, limit: int | None, shape: str, url: str
+) -> None:
     """History of SYMBOL from a gateway."""
-    query = {"interval": interval, "start": start, "end": end, "limit": str(limit), "forming": "true"}
-    given = {name: value for name, value in query.items() if value is not None}
-    try:
-        answer = httpx.get(f"{url}/v1/candles/{symbol}", params=given, timeout=30)
-        body = codec.from_json(answer.content)
-    except httpx.HTTPError as error:
-        raise ConfigError(f"{url} does not answer: {error}; is the gateway running there?") from None
-    except ValueError:
-        raise ConfigError(f"{url} answered {answer.status_code}, but not as ticker does") from None
-    if answer.status_code != httpx.codes.OK:
-        raise ConfigError(f"{answer.status_code}: {body.get('detail')}")
-    click.echo(_candles_text(body, shape))
+
+    async def ask() -> Rows[Candle]:
+        async with ticker.client.connect(url) as market:
+            return await market.candles(symbol, interval, start, end, limit, forming=True, progress=_progress())
+
+    with _mistakes_of_the_caller():
+        rows = _run(ask())
+    if shape == "json":
+        click.echo(candle_text.as_json(symbol, interval, rows))
+    elif shape == "csv":
+        click.echo(candle_text.as_csv(rows))
+    elif shape == "chart":
+        width = shutil.get_terminal_size().columns
+        click.echo(candle_text.as_chart(rows, width, lambda text, colour: click.style(text, fg=colour)))
+    else:
+        click.echo(candle_text.as_table(rows))
 
 
 @cli.command()
@@ -217,6 +247,29 @@ def _config(file: Path | None, *, redis_url: str | None = None, **server: Any) -
     config = load_config(file, flags)
     logs.set_up(**config.log_options)
     return config
+
+
+@contextmanager
+def _mistakes_of_the_caller() -> Iterator[None]:
+    """What a gateway refuses, or where there is none, is what the caller asked for: exit code 2."""
+    try:
+        yield
+    except ClientError as error:
+        raise ConfigError(str(error)) from None
+
+
+def _progress() -> Callable[[Progress], None] | None:
+    """Says on a terminal how far a long answer has come."""
+    if not sys.stderr.isatty():
+        return None
+
+    def say(progress: Progress) -> None:
+        share = "" if progress.share is None else f", {progress.share:.0%}"
+        click.echo(f"\r{progress.rows} candles{share} ", nl=False, err=True)
+        if progress.share == 1:
+            click.echo("\r\x1b[K", nl=False, err=True)
+
+    return say
 
 
 @contextmanager
@@ -307,30 +360,6 @@ def _short(message: str) -> str:
     """A tick for people: without what stands beside it already."""
     row = codec.from_json(message)
     return "  ".join(f"{name} {value}" for name, value in row.items() if name not in ("type", "symbol"))
-
-
-COLUMNS = ("time", "open", "high", "low", "close", "volume", "trades", "vwap", "final")
-
-
-def _candles_text(body: dict[str, Any], shape: str) -> str:
-    rows = body["candles"]
-    if shape == "json":
-        return codec.to_json(body).decode()
-    if shape == "csv":
-        return "\n".join([",".join(COLUMNS), *(",".join(_cell(row[name]) for name in COLUMNS) for row in rows)])
-    cells = [list(COLUMNS), *([_when(row["time"]), *(_cell(row[name]) for name in COLUMNS[1:])] for row in rows)]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(COLUMNS))]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _when(time: int) -> str:
-    return datetime.fromtimestamp(time / 1_000_000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def _finding_text(finding: Finding) -> str:

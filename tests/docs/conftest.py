@@ -230,7 +230,7 @@ class Docs:
         """Ports, the store of the examples, and programs of the environment that these tests run in."""
         text = text.replace("127.0.0.1:8000", f"127.0.0.1:{self.port}").replace("port=16379", f"port={self.redis_port}")
         text = text.replace(f"redis://10.0.0.5:{DEFAULT_PORT}", self.empty_store).replace(".venv/bin/", f"{BIN}/")
-        return re.sub(r"\bticker candles\b", f"ticker candles --url {self.url}", text)
+        return re.sub(r"\bticker (candles|watch)\b(?!.*--url)", rf"ticker \1 --url {self.url}", text)
 
     def environment(self) -> dict[str, str]:
         """Of a command that uses the service."""

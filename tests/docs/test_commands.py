@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 REPOSITORY = Path(__file__).parents[2]
-ENDLESS = {"run": "stop", "serve": "stop", "ingest": "ingesting", "tap": ""}
+ENDLESS = {"run": "stop", "serve": "stop", "ingest": "ingesting", "tap": "", "watch": ""}
 """Commands that run until they are ended, and how the line begins that says that they do what they are for."""
 DEADLINE_S = 20.0
 
@@ -128,7 +128,7 @@ def test_commands_work(
         if program == "docker":
             read_docker(command)
         elif name := endless(command):
-            environment = docs.environment() if name == "tap" else docs.environment_of_servers(free_port())
+            environment = docs.environment() if name in ("tap", "watch") else docs.environment_of_servers(free_port())
             running = start(f"exec {adapted}", environment)
             begun = running.says(ENDLESS[name])
             code, errors = running.end()
