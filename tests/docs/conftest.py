@@ -28,6 +28,7 @@ DEADLINE_S = 20.0
 KINDS = {
     "command": ("sh", ""),
     "session": ("console", ""),
+    "plug": ("console", "plug"),
     "message": ("json", ""),
     "answer": ("json", r"/\S+"),
     "program": ("python", "|endless"),
