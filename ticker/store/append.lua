@@ -1,8 +1,9 @@
 -- Appends one symbol's ticks of one poll, with all that is derived from them, as one atomic step.
 --
--- KEYS  1 state  2 trades stream  3 quotes stream  4 epoch  then, for each stored interval, chunks and chunk index
+-- KEYS  1 state  2 trades stream  3 quotes stream  4 epoch  5 epochs that have ended
+--       then, for each stored interval, chunks and chunk index
 -- ARGV  1 fence  2 batch  3 epoch expected ('' none)  4 epoch to begin ('' none)  5 event to announce ('' none)
---       6 channel of events  7 stream length  8 candle channel  9 id at which trades must end
+--       6 channel of events  7 stream length  8 candle channel  9 id at which trades must end  10 epochs kept
 --       then counted groups, each opening with its count:
 --         state fields: name, value
 --         chunk writes: number of the interval, field to drop ('' none), field, bytes ('' drops only)
@@ -13,7 +14,7 @@
 -- Everything is checked before the first write; after it nothing can fail. A batch that was already taken is recognised
 -- by its number and does nothing, so whoever got no answer may simply send it again.
 local call = redis.call
-local at = 9
+local at = 10
 
 local function next_arg()
   at = at + 1
@@ -42,7 +43,7 @@ end
 
 local puts = {}
 for i = 1, tonumber(next_arg()) do
-  local key = 3 + 2 * tonumber(next_arg())
+  local key = 4 + 2 * tonumber(next_arg())
   puts[i] = { key, next_arg(), next_arg(), next_arg() }
   call('HLEN', KEYS[key])
   call('ZCARD', KEYS[key + 1])
@@ -65,6 +66,32 @@ local function last_id(key)
   end
 end
 
+-- Writes down where the epoch ends that is current so far. Those before it end there too, where that is lower: so what is
+-- still true of each stands in its own field, and the ends only rise from the oldest to the newest.
+local ends, ended = {}, {}
+if ARGV[4] ~= '' and ARGV[3] ~= '' then
+  for i = 2, 3 do
+    ends[i - 1] = tonumber(string.match(last_id(KEYS[i]), '%d+$'))
+  end
+  ended = call('HGETALL', KEYS[5])
+end
+
+local function end_epoch()
+  local oldest, sum
+  for i = 1, #ended, 2 do
+    local trades, quotes = string.match(ended[i + 1], '^(%d+) (%d+)$')
+    trades, quotes = math.min(tonumber(trades or 0), ends[1]), math.min(tonumber(quotes or 0), ends[2])
+    call('HSET', KEYS[5], ended[i], string.format('%.0f %.0f', trades, quotes))
+    if not sum or trades + quotes < sum then
+      oldest, sum = ended[i], trades + quotes
+    end
+  end
+  if #ended / 2 >= tonumber(ARGV[10]) then
+    call('HDEL', KEYS[5], oldest)
+  end
+  call('HSET', KEYS[5], ARGV[3], string.format('%.0f %.0f', ends[1], ends[2]))
+end
+
 local runs, expected = {}, {}
 if ARGV[9] ~= '' then
   -- Candles are derived from trades: they are not written beside other trades than those they were folded from.
@@ -85,6 +112,9 @@ for i = 1, tonumber(next_arg()) do
 end
 
 if ARGV[4] ~= '' then
+  if ARGV[3] ~= '' then
+    end_epoch()
+  end
   call('SET', KEYS[4], ARGV[4])
 end
 if ARGV[5] ~= '' then

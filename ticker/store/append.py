@@ -22,6 +22,8 @@ from ticker.store.connection import Part, answers
 APPEND = files("ticker.store").joinpath("append.lua").read_bytes()
 CLAIM = files("ticker.store").joinpath("claim.lua").read_bytes()
 
+EPOCHS_KEPT = 64
+"""Of so many epochs that have ended it is known where: a client that comes with an older one begins anew."""
 BYTES_PER_WRITE = 1 << 16
 """What is packed before it is sent: the server works on it while the next is packed."""
 BYTES_PER_TRIP = 1 << 20
@@ -113,12 +115,13 @@ class Append:
 
     def arguments(self) -> list[str | bytes]:
         """Keys and arguments of the append script."""
-        args: list[str | bytes] = [*_symbol_keys(self.symbol)]
+        args: list[str | bytes] = [*_symbol_keys(self.symbol), keys.epochs(self.symbol)]
         for interval in STORED:
             args += keys.chunks(self.symbol, interval.name), keys.chunk_index(self.symbol, interval.name)
         args.insert(0, str(len(args)))
         args += self.fence, str(self.batch), self.epoch or "", self.new_epoch or "", self.event, keys.EVENTS
-        args += str(self.max_len), keys.candles(self.symbol), self.trades_end, str(len(self.state))
+        args += str(self.max_len), keys.candles(self.symbol), self.trades_end, str(EPOCHS_KEPT)
+        args.append(str(len(self.state)))
         for name, value in self.state.items():
             args += name, value
         args.append(str(len(self.chunks)))

@@ -11,7 +11,7 @@ from ticker.candles.candle import Candles
 from ticker.candles.packed import pack, pack_open, unpack_open
 from ticker.errors import AppendConflict, FencedError, StoreUnavailable
 from ticker.store import keys
-from ticker.store.append import Append, Appender, ChunkWrite, Run, StreamEnd
+from ticker.store.append import EPOCHS_KEPT, Append, Appender, ChunkWrite, Run, StreamEnd
 from ticker.store.connection import connect
 
 TIME = 1_763_985_600_123_456
@@ -393,3 +393,53 @@ async def test_as_many_symbols_as_wanted_are_claimed(redis_client):
     claims = await appender.claim(symbols)
     assert len(claims) == len(symbols)
     assert {claimed.fence.split("-")[0] for claimed in claims} == {"1"}
+
+
+async def begin_epochs(appender, claimed, client, ends):
+    """One epoch after another, each ended by the next: `ends` are numbers of trades and quotes that each leaves behind."""
+    epoch, trade_end, quote_end = None, NOWHERE, NOWHERE
+    for number, (trade_seq, quote_seq) in enumerate(ends):
+        runs = []
+        if trade_seq > trade_end.seq:
+            runs.append(run_of(trades(trade_seq - trade_end.seq), trade_end))
+        if quote_seq > quote_end.seq:
+            quotes = [Quote("AAPL", 1, 1, 2, 1, TIME)] * (quote_seq - quote_end.seq)
+            runs.append(run_of(quotes, quote_end))
+        new = f"epoch{number}"
+        assert await one(appender, append_of(claimed, *runs, batch=number + 1, epoch=epoch, new_epoch=new)) is None
+        last = [(await client.xinfo_stream(key))["last-generated-id"] for key in (TRADES, QUOTES)]
+        (trade_ms, _), (quote_ms, _) = (map(int, entry_id.split(b"-")) for entry_id in last)
+        epoch, trade_end, quote_end = new, StreamEnd(trade_seq, trade_ms), StreamEnd(quote_seq, quote_ms)
+
+
+async def test_where_an_epoch_has_ended_is_written_down_with_the_next(appender, claimed, redis_client):
+    """Trades and quotes apart: positions up to there are still true."""
+    await begin_epochs(appender, claimed, redis_client, [(3, 1), (3, 5), (9, 6)])
+    assert await redis_client.hgetall(keys.epochs("AAPL")) == {b"epoch0": b"3 1", b"epoch1": b"3 5"}
+    assert await redis_client.get(EPOCH) == b"epoch2"
+
+
+async def test_an_epoch_ends_where_a_later_one_does_if_that_is_lower(appender, claimed, redis_client):
+    """What a later loss has taken from the numbers of an earlier epoch is not true any more."""
+    await begin_epochs(appender, claimed, redis_client, [(9, 4), (9, 8)])
+    await redis_client.delete(TRADES)
+    append = append_of(claimed, run_of(trades(2)), batch=3, epoch="epoch1", new_epoch="epoch2")
+    assert await one(appender, append) is None
+    assert await redis_client.hgetall(keys.epochs("AAPL")) == {b"epoch0": b"0 4", b"epoch1": b"0 8"}
+
+
+async def test_of_the_epochs_that_have_ended_the_newest_are_kept(appender, claimed, redis_client):
+    """The list does not grow for ever."""
+    await begin_epochs(appender, claimed, redis_client, [(number, 1) for number in range(1, 71)])
+    found = await redis_client.hgetall(keys.epochs("AAPL"))
+    newest = range(69 - EPOCHS_KEPT, 69)
+    assert found == {f"epoch{number}".encode(): f"{number + 1} 1".encode() for number in newest}
+
+
+async def test_an_append_that_is_refused_ends_no_epoch(appender, claimed, redis_client):
+    """All or nothing."""
+    await begin_epochs(appender, claimed, redis_client, [(3, 1)])
+    before = await dump(redis_client)
+    bad = append_of(claimed, run_of(trades(2), StreamEnd(7, MS)), batch=2, epoch="epoch0", new_epoch="epoch1")
+    assert isinstance(await one(appender, bad), AppendConflict)
+    assert await dump(redis_client) == before
