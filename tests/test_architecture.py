@@ -83,7 +83,14 @@ OWNERS = {
 }
 """Who may import a third-party package; one that is not here may be imported by nobody."""
 
-REDIS_BY_NAME = ("ticker.app", "ticker.tap", "ticker.check", "ticker.ingest.ingester", "ticker.history")
+REDIS_BY_NAME = (
+    "ticker.app",
+    "ticker.tap",
+    "ticker.check",
+    "ticker.ingest.ingester",
+    "ticker.ingest.heartbeat",
+    "ticker.history",
+)
 """They hand a client on: `from redis.asyncio import Redis`, and that only in annotations."""
 
 PURE = (

@@ -138,6 +138,7 @@ def make_gateway(client: Redis, config: Config) -> Gateway:
         TickHistory(streams, (candles.lateness_s + config.limits.tick_ahead_s) * 1000),
         SnapshotReader(client, streams, chunks),
         lambda: catalog.read(client),
+        lambda: catalog.read_owners(client),
     )
     hub = Hub(monotonic, _soon, config.websocket.flush_ms / 1000, recorded=config.limits.replay_recorded)
     gateway = Gateway(config, hub, history)

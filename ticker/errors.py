@@ -7,7 +7,8 @@ TickerError
 ├── NotFound             no such symbol (404)
 ├── StoreError           the store is there but something is wrong with it
 │   ├── StoreUnavailable no answer, or no writing, for now (503)
-│   ├── FencedError      another writer has taken over
+│   ├── FencedError      another ingester has taken over
+│   ├── HeldError        another ingester, which lives, writes a symbol that is wanted
 │   └── AppendConflict   the store does not hold what the writer last saw
 └── RefusedTick          a tick that is not stored
     ├── BadTick          its values cannot be kept exactly
@@ -72,7 +73,11 @@ class StoreUnavailable(StoreError):
 
 
 class FencedError(StoreError):
-    """Another writer has claimed the symbol since."""
+    """Another ingester has claimed the symbol since."""
+
+
+class HeldError(StoreError):
+    """Another ingester, which lives, writes a symbol that is wanted."""
 
 
 class AppendConflict(StoreError):

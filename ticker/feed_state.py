@@ -11,6 +11,8 @@ class FeedState(StrEnum):
     LIVE = "live"
     CLOSED = "closed"
     """Its market has no session now."""
+    STANDBY = "standby"
+    """Another ingester writes its symbols; this one takes over when that is gone."""
     WAITING = "waiting"
     """The store is away; its ticks wait."""
     RETRYING = "retrying"
@@ -19,7 +21,7 @@ class FeedState(StrEnum):
     """It cannot go on, and trying again is no use."""
 
 
-WELL = frozenset({FeedState.STARTING, FeedState.LIVE, FeedState.CLOSED})
+WELL = frozenset({FeedState.STARTING, FeedState.LIVE, FeedState.CLOSED, FeedState.STANDBY})
 
 
 def is_well(state: object) -> bool:

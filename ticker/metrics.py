@@ -83,6 +83,12 @@ BUILD.labels(__version__, platform.python_version()).set(1)
 # Ingest: feeds and what becomes of their ticks.
 TICKS = _counter("ticker_ticks_appended", "ticks", "Ticks stored and published.", "feed", "kind")
 REFUSED_TICKS = _counter("ticker_ticks_refused", "ticks", "Ticks not stored: bad, late, duplicate.", "feed", "reason")
+DROPPED = _counter(
+    "ticker_ticks_dropped",
+    "ticks",
+    "Ticks that waited for the store when another ingester took their feed over.",
+    "feed",
+)
 APPENDS = _counter("ticker_appends", "appends", "Atomic appends: one a symbol and poll.", "feed")
 APPEND_TICKS = _histogram(
     "ticker_append_ticks", "ticks", "Ticks of one append; 0 where only candles closed.", "feed", buckets=TICKS_A_TIME

@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -20,7 +20,9 @@ from ticker.ingest.symbol_writer import WriterRules
 from ticker.store import catalog
 from ticker.store.append import Appender
 from ticker.store.candle_store import CandleReader
+from ticker.store.claim import Claims
 from ticker.store.connection import connect
+from ticker.store.lease import Lease
 from ticker.store.tick_stream import TickReader
 
 NOON = 1_763_985_600_000_000
@@ -126,6 +128,12 @@ class Tape:
         return made
 
 
+async def let_leases_run_out(client: Redis) -> None:
+    """All ingesters so far count as dead."""
+    if found := await client.keys("ticker:writer:*"):
+        await client.delete(*found)
+
+
 class Writer:
     """A batch writer of a feed called `hand`, with the store's doors beside it."""
 
@@ -133,14 +141,23 @@ class Writer:
         self.client = client
         self.candles, self.streams = CandleReader(client), TickReader(client)
 
-        async def register(listings: Sequence[Listing], feed: str) -> None:
-            await catalog.register(client, listings, feed)
+        self.lease = Lease(client)
 
-        parts = Parts(Appender(client), self.candles, self.streams, register)
+        async def check_layout() -> None:
+            await catalog.check_schema(client)
+
+        async def register(listings: Sequence[Listing], feed: str) -> None:
+            await catalog.register(client, listings, feed, self.lease.id)
+
+        claims, appender = Claims(client, self.lease), Appender(client, self.lease.id)
+        parts = Parts(claims, appender, self.candles, self.streams, check_layout, register)
         made = {"grace_us": 500_000, "lateness_us": 60 * SECOND, "max_len": 1_000_000} | rules
         self.batches = BatchWriter("hand", WriterRules(ZoneInfo("America/New_York"), **made), 60 * SECOND, parts)
 
-    async def claim(self, *symbols: str) -> dict[str, Stored]:
+    async def claim(self, *symbols: str, others_live: bool = False) -> dict[str, Stored]:
+        """Become the writer of symbols; whoever was it before counts as dead unless told otherwise."""
+        if not others_live:
+            await let_leases_run_out(self.client)
         return await self.batches.claim([listing(symbol) for symbol in symbols or ("AAPL",)])
 
     async def write(self, *ticks: Tick, clock: int | None = None, cursor: str | None = None) -> None:
@@ -195,6 +212,12 @@ async def valkey(valkey_url: str) -> AsyncIterator[Redis]:
 def new_writer() -> type[Writer]:
     """Makes writers for a client."""
     return Writer
+
+
+@pytest.fixture
+def bury() -> Callable[[Redis], Awaitable[None]]:
+    """Lets the leases of all ingesters run out at once, as if all were dead."""
+    return let_leases_run_out
 
 
 @pytest.fixture

@@ -5,7 +5,15 @@ from ticker.feed_state import FeedState, is_well
 
 @pytest.mark.parametrize(
     ("state", "well"),
-    [("starting", True), ("live", True), ("closed", True), ("waiting", False), ("retrying", False), ("failed", False)],
+    [
+        ("starting", True),
+        ("live", True),
+        ("closed", True),
+        ("standby", True),
+        ("waiting", False),
+        ("retrying", False),
+        ("failed", False),
+    ],
 )
 def test_a_feed_is_well_while_nothing_is_wrong_with_it(state, well):
     """As a word of a heartbeat too."""
@@ -14,7 +22,7 @@ def test_a_feed_is_well_while_nothing_is_wrong_with_it(state, well):
 
 def test_every_state_is_judged():
     """A new one belongs into the table above."""
-    assert {*FeedState} == {"starting", "live", "closed", "waiting", "retrying", "failed"}
+    assert {*FeedState} == {"starting", "live", "closed", "standby", "waiting", "retrying", "failed"}
 
 
 @pytest.mark.parametrize("state", ["", None, "LIVE", "resting", 1])

@@ -15,8 +15,9 @@ from ticker.errors import AppendConflict, BadTick, DuplicateTick, LateTick, Refu
 from ticker.ingest.backfill import Backfill
 from ticker.ingest.feed_clock import FeedClock
 from ticker.ingest.symbol_writer import IDS_KEPT, SymbolWriter, WriterRules, known_as
-from ticker.store.append import Append, Appender, Claimed
+from ticker.store.append import Append, Appender
 from ticker.store.candle_store import CandleReader
+from ticker.store.claim import Claimed, Claims
 from ticker.store.tick_stream import KINDS, TickReader
 
 log = logging.getLogger(__name__)
@@ -29,9 +30,11 @@ KNOWN = frozenset({Trade, Quote})
 class Parts:
     """The store's doors that a writer uses."""
 
+    claims: Claims
     appender: Appender
     candles: CandleReader
     ticks: TickReader
+    check_layout: Callable[[], Awaitable[None]]
     register: Callable[[Sequence[Listing], str], Awaitable[None]]
 
 
@@ -71,11 +74,15 @@ class BatchWriter:
         self._backfills_taken = asyncio.Event()
 
     async def claim(self, listings: Sequence[Listing]) -> dict[str, Stored]:
-        """Become the writer of these symbols; what is stored of each that has ticks. Raises `StoreUnavailable`."""
+        """Become the writer of these symbols; what is stored of each that has ticks.
+
+        Raises `HeldError` where another ingester writes them, or `StoreUnavailable`.
+        """
         self._listings = listings
-        await self._parts.register(listings, self._feed)
+        await self._parts.check_layout()
         symbols = [listing.symbol for listing in listings]
-        claims = dict(zip(symbols, await self._parts.appender.claim(symbols), strict=True))
+        claims = dict(zip(symbols, await self._parts.claims.claim(symbols), strict=True))
+        await self._parts.register(listings, self._feed)
         await self._load(claims)
         stored = {
             symbol: Stored(max(claimed.trades.time, claimed.quotes.time), claimed.cursor)
@@ -120,7 +127,10 @@ class BatchWriter:
         self._count_buffered(_weight(batch))
 
     async def drain(self) -> None:
-        """Store what is queued. Raises `StoreUnavailable` or `FencedError`; calling again goes on where that happened."""
+        """Store what is queued; calling again goes on where an error has ended it.
+
+        Raises `StoreUnavailable`, or `FencedError` or `HeldError` where another ingester has taken the symbols over.
+        """
         while self._batches:
             if self._unnumbered is None:
                 self._unnumbered = self._part(self._batches[0])
@@ -129,6 +139,23 @@ class BatchWriter:
             self._unnumbered = None
             self.clock = self._pending_clock
             self._count_buffered(-_weight(self._batches.popleft()))
+
+    @property
+    def has_claimed(self) -> bool:
+        """Whether it has become the writer of its symbols."""
+        return bool(self._writers)
+
+    def drop(self) -> int:
+        """Let go of everything, as somebody else writes the symbols now; how many ticks were not stored."""
+        dropped = self.buffered
+        self._batches.clear()
+        self._pending.clear()
+        self._unnumbered = None
+        self._backfills.clear()
+        self._writers.clear()
+        self._count_buffered(-dropped)
+        self.clock = 0
+        return dropped
 
     async def _writer(self, symbol: str, claimed: Claimed) -> SymbolWriter:
         """A writer that goes on from what is stored."""
@@ -213,9 +240,10 @@ class BatchWriter:
     async def _renumber(self, conflicts: Iterable[_Pending]) -> list[_Pending]:
         """The store does not hold what we last saw of these: claim them again and number their ticks anew."""
         mine = {pending.append.symbol: pending for pending in conflicts}
-        claims = dict(zip(mine, await self._parts.appender.claim(mine), strict=True))
+        claims = dict(zip(mine, await self._parts.claims.claim(list(mine)), strict=True))
         if any(claimed.epoch is None for claimed in claims.values()):
             # Nothing is left of a symbol, so most likely nothing at all.
+            await self._parts.check_layout()
             await self._parts.register(self._listings, self._feed)
         before = {symbol: self._writers[symbol] for symbol in mine}
         await self._load(claims)

@@ -9,7 +9,7 @@ from feeds.feed import CLOCK_END, Batch, Feed, FeedError, HistoryFeed
 from feeds.tick import Listing
 from feeds.trading_hours import ALWAYS
 from ticker import metrics
-from ticker.errors import FencedError, StoreUnavailable
+from ticker.errors import FencedError, HeldError, StoreUnavailable
 from ticker.feed_state import FeedState
 from ticker.ingest.backfill import SYMBOLS_AT_ONCE, Backfiller
 from ticker.ingest.batch_writer import BatchWriter
@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 TURN_S = 0.5
 """A feed that always has more gives the scheduler a turn after this long."""
 BACKFILL_WAIT_S = 1.0
+STANDBY_S = 0.25
+"""How often a feed in standby tries to take its symbols over."""
 BACKOFF_FIRST_S, BACKOFF_MOST_S = 0.5, 30.0
 
 
@@ -38,8 +40,6 @@ class FeedRunner:
     ) -> None:
         """Without `opening` the feed never closes."""
         self.name = name
-        self.replaced = False
-        """Another ingester has taken its symbols over, and speaks for the feed from then on."""
         self._fields = {"feed": name}
         self._feed = feed
         self._writer = writer
@@ -59,6 +59,8 @@ class FeedRunner:
         """What it raised, until it is started again."""
         self._store_away: str | None = None
         """Why the store does not answer."""
+        self._standby: str | None = None
+        """Who writes its symbols meanwhile."""
         self._meter = metrics.FeedMeter(name)
 
     @property
@@ -75,6 +77,11 @@ class FeedRunner:
     def clock(self) -> int:
         """The feed clock up to which everything is stored, in microseconds; 0 before the first batch."""
         return self._writer.clock
+
+    def status(self) -> dict[str, object]:
+        """State, reason and clock, as the heartbeat carries them."""
+        state, reason = self._status()
+        return {"state": state, "reason": reason, "clock": self.clock}
 
     def note_health(self) -> None:
         """Tell the metrics how the feed is."""
@@ -94,6 +101,11 @@ class FeedRunner:
         if self._failure is None:
             self._look_at_hours(self._wall_us())
             await self.poll()
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether this ingester speaks for the feed: none does while it stands by."""
+        return self._standby is None
 
     def history(self) -> HistoryFeed | None:
         """The feed, where it knows what was before its first tick."""
@@ -127,7 +139,7 @@ class FeedRunner:
         """Store what is left, where the store takes it, and give the feed's files and connections back."""
         try:
             await self._writer.drain()
-        except (StoreUnavailable, FencedError) as error:
+        except (StoreUnavailable, FencedError, HeldError) as error:
             log.error(
                 "feed %s: %d ticks are lost at the end: %s", self.name, self._writer.buffered, error, extra=self._fields
             )
@@ -149,9 +161,8 @@ class FeedRunner:
             await self._store()
         except StoreUnavailable as error:
             self._note_store_away(error)
-        except FencedError as error:
-            self.replaced = True
-            self._fail(f"another ingester writes its symbols now ({error}); stop one of the two")
+        except (FencedError, HeldError) as error:
+            await self._stand_by(error)
         except FeedError as error:
             self._fail(str(error))
         except Exception as error:
@@ -167,6 +178,8 @@ class FeedRunner:
             return FeedState.FAILED, self._failure
         if self._error is not None:
             return FeedState.RETRYING, self._error
+        if self._standby is not None:
+            return FeedState.STANDBY, self._standby
         if not self._started:
             return FeedState.STARTING, ""
         if self._store_away is not None:
@@ -179,7 +192,7 @@ class FeedRunner:
         listings = self.listings()
         stored = await self._writer.claim(listings)
         await self._feed.start(self._wall_us(), stored)
-        self._started, self._error = True, None
+        self._started, self._error, self._standby = True, None, None
         self._note_store_back()
         log.info(
             "feed %s: started with %d symbols, %d of them in the store",
@@ -253,6 +266,21 @@ class FeedRunner:
         if self._store_away is not None:
             log.info("feed %s: the store is back, and what waited is stored", self.name, extra=self._fields)
             self._store_away = None
+
+    async def _stand_by(self, error: FencedError | HeldError) -> None:
+        """Another ingester writes the symbols: wait until it is gone. What was not stored before is no longer ours to store."""
+        was_writing, dropped = self._writer.has_claimed, self._writer.drop()
+        self._started, self._error = False, None
+        self._retry_at_s = monotonic() + STANDBY_S
+        if was_writing or self._standby is None:
+            log.warning("feed %s: stands by: %s", self.name, error, extra=self._fields)
+        self._standby = str(error)
+        if was_writing:
+            log.error("feed %s: replaced; %d ticks were not stored", self.name, dropped, extra=self._fields)
+            metrics.DROPPED.labels(self.name).inc(dropped)
+            self._began_us = 0
+            # Whoever writes now may need what it holds, such as the one connection that its source allows.
+            await self._feed.close()
 
     def _fail(self, reason: str) -> None:
         self._failure = without_secrets(reason)

@@ -1,4 +1,4 @@
-"""Runs every feed: on the scheduler, with the heartbeat that tells the gateways how far each feed has come."""
+"""Runs every feed of a configuration, on the scheduler, from the claim of its symbols to an end in order."""
 
 import asyncio
 import logging
@@ -9,26 +9,27 @@ from time import time_ns
 from redis.asyncio import Redis
 
 from feeds.feed import CLOCK_END, Feed, HistoryFeed
-from ticker import codec
+from feeds.tick import Listing
 from ticker.calendar import feed_hours
 from ticker.candles.interval import STORED
 from ticker.config import Config, FeedConfig
 from ticker.errors import ConfigError, StoreUnavailable
 from ticker.ingest.backfill import Backfiller, Reach
 from ticker.ingest.batch_writer import BatchWriter, Parts
-from ticker.ingest.feed_runner import FeedRunner
+from ticker.ingest.feed_runner import STANDBY_S, FeedRunner
+from ticker.ingest.heartbeat import Heartbeat
 from ticker.ingest.opening import Opening
 from ticker.ingest.scheduler import Scheduler
 from ticker.ingest.symbol_writer import WriterRules
-from ticker.store import catalog, keys
+from ticker.store import catalog
 from ticker.store.append import Appender
 from ticker.store.candle_store import CandleReader
-from ticker.store.connection import answers
+from ticker.store.claim import Claims
+from ticker.store.lease import Lease
 from ticker.store.tick_stream import TickReader
 
 log = logging.getLogger(__name__)
 
-HEARTBEAT_S = 0.25
 HOUSEKEEPING_S = 60.0
 BACKFILL_S = 1.0
 
@@ -53,7 +54,9 @@ class Ingester:
         )
         ahead_us, buffered = config.limits.tick_ahead_s * 1_000_000, config.limits.buffered_ticks
         self._candles, self._ticks = CandleReader(client), TickReader(client)
-        parts = Parts(Appender(client), self._candles, self._ticks, self._register)
+        self._lease = Lease(client)
+        claims, appender = Claims(client, self._lease), Appender(client, self._lease.id)
+        parts = Parts(claims, appender, self._candles, self._ticks, self._check_layout, self._register)
         self._feeds = config.feeds
         self._hours = feed_hours(config, now_us())
 
@@ -77,6 +80,7 @@ class Ingester:
             if feed_config.trading_hours == "sessions":
                 changes = self._hours[runner.name].next_change
                 scheduler.at(changes, f"open or close {runner.name}", runner.keep_hours)
+        scheduler.every(STANDBY_S, "take over", self.take_over)
         scheduler.every(HOUSEKEEPING_S, "housekeeping", self.tidy)
         if self._backfillers:
             scheduler.every(BACKFILL_S, "backfill", self.backfill)
@@ -84,7 +88,7 @@ class Ingester:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(scheduler.watch())
-                group.create_task(self._beat())
+                group.create_task(Heartbeat(self._client, self._lease, self.runners, self._now_us).run())
         finally:
             await scheduler.stop()
             # One that fails at its end must not keep the others from theirs.
@@ -92,19 +96,25 @@ class Ingester:
             for runner, result in zip(self.runners, results, strict=True):
                 if isinstance(result, Exception):
                     log.error("feed %s: %r while closing", runner.name, result, extra={"feed": runner.name})
+            with suppress(StoreUnavailable):
+                # Others need not wait until it runs out.
+                await self._lease.release()
 
     def status(self) -> dict[str, dict[str, object]]:
         """Each feed's state, reason and clock, as the heartbeat carries them."""
-        return {
-            runner.name: {"state": runner.state, "reason": runner.reason, "clock": runner.clock}
-            for runner in self.runners
-        }
+        return {runner.name: runner.status() for runner in self.runners}
+
+    async def take_over(self) -> None:
+        """Try to take feeds over that stand by: their own polls may be rare."""
+        for runner in self.runners:
+            if not runner.is_writing:
+                await runner.poll()
 
     async def tidy(self) -> None:
         """Forget ticks and candles that are older than they are kept."""
         retention = self._config.retention
         for runner in self.runners:
-            # The last clock of an ended replay is no time to count from.
+            # The last clock of an ended replay is no time to count from; a feed that stands by has none.
             if not 0 < runner.clock < CLOCK_END:
                 continue
             for listing in runner.listings():
@@ -125,33 +135,11 @@ class Ingester:
         kept = {base.name: self._config.retention.candles.of(base.name) for base in STORED}
         return Reach.of(feed, kept, self._config.market.zone)
 
-    async def _register(self, listings: Sequence[object], feed: str) -> None:
+    async def _check_layout(self) -> None:
         await catalog.check_schema(self._client)
-        await catalog.register(self._client, listings, feed)  # type: ignore[arg-type]
 
-    async def _beat(self) -> None:
-        """Say that the ingester is alive and how far each feed's ticks are appended."""
-        while True:
-            for runner in self.runners:
-                runner.note_health()
-            replaced = {runner.name for runner in self.runners if runner.replaced}
-            if replaced and len(replaced) == len(self.runners):
-                # Whoever has taken over is the one to say that it is alive.
-                return
-            feeds = {name: state for name, state in self.status().items() if name not in replaced}
-            clocks = {r.name: r.clock for r in self.runners if r.clock and r.name not in replaced}
-            beat = codec.to_json({"time": self._now_us(), "feeds": feeds})
-            try:
-                with answers("heartbeat"):
-                    async with self._client.pipeline(transaction=False) as pipe:
-                        if clocks:
-                            pipe.hset(keys.CLOCKS, mapping=clocks)  # type: ignore[arg-type]
-                        pipe.publish(keys.HEARTBEAT, beat)
-                        await pipe.execute()
-            except StoreUnavailable:
-                # The runners report it, and its absence is what the gateways look for.
-                pass
-            await asyncio.sleep(HEARTBEAT_S)
+    async def _register(self, listings: Sequence[Listing], feed: str) -> None:
+        await catalog.register(self._client, listings, feed, self._lease.id)
 
 
 def one_feed_a_symbol(configs: Sequence[FeedConfig], feeds: Sequence[Feed]) -> None:

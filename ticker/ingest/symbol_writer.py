@@ -13,8 +13,9 @@ from ticker.candles.interval import STORED
 from ticker.candles.packed import pack_open
 from ticker.errors import BadTick, DuplicateTick
 from ticker.ingest.backfill import Backfill
-from ticker.store.append import Append, ChunkWrite, Claimed, Run, StreamEnd
+from ticker.store.append import Append, ChunkWrite, Run, StreamEnd
 from ticker.store.candle_store import ChunkLog
+from ticker.store.claim import Claimed
 from ticker.store.tick_stream import Kind
 
 IDS_KEPT = 4_096

@@ -26,7 +26,7 @@ if not known[1] then
   return redis.error_reply('CONFLICT ' .. KEYS[1] .. ' is gone')
 end
 if known[1] ~= ARGV[1] then
-  return redis.error_reply('FENCED another writer has claimed ' .. KEYS[1] .. ': its token is ' .. known[1])
+  return redis.error_reply('FENCED another ingester has claimed ' .. KEYS[1] .. ': its token is ' .. known[1])
 end
 if known[2] == ARGV[2] then
   return 'AGAIN'

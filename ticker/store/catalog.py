@@ -1,7 +1,7 @@
 """The symbols that the store knows of: announced by whoever writes them, read by everyone."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,12 +16,14 @@ from ticker.store.connection import answers
 log = logging.getLogger(__name__)
 
 
-async def register(client: Redis, listings: Iterable[Listing], feed: str) -> None:
-    """Write down a feed's symbols and tell the gateways, which may see some for the first time."""
+async def register(client: Redis, listings: Sequence[Listing], feed: str, ingester: str) -> None:
+    """Write down a feed's symbols and who writes them; tell the gateways, which may see some for the first time."""
+    owners = {listing.symbol: ingester for listing in listings}
     rows = {listing.symbol: codec.to_json(_metadata(listing, feed)) for listing in listings}
     with answers("symbols"):
         async with client.pipeline(transaction=True) as pipe:
             pipe.hset(keys.SYMBOLS, mapping=rows)  # type: ignore[arg-type]
+            pipe.hset(keys.OWNERS, mapping=owners)  # type: ignore[arg-type]
             pipe.publish(keys.EVENTS, codec.to_json({"event": "symbols"}))
             await pipe.execute()
 
@@ -40,6 +42,13 @@ async def read(client: Redis) -> dict[str, dict[str, Any]]:
         rows: Any = await client.hgetall(keys.SYMBOLS)
     found = {symbol: _row(symbol, text) for symbol, text in sorted((s.decode(), text) for s, text in rows.items())}
     return {symbol: row for symbol, row in found.items() if row}
+
+
+async def read_owners(client: Redis) -> dict[str, str]:
+    """The id of the ingester that claimed each symbol last."""
+    with answers("symbols"):
+        found: Any = await client.hgetall(keys.OWNERS)
+    return {symbol.decode(): ingester.decode() for symbol, ingester in found.items()}
 
 
 def _row(symbol: str, text: bytes) -> dict[str, Any] | None:

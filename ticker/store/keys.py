@@ -7,11 +7,18 @@ SCHEMA = "schema"
 SCHEMA_VERSION = b"1"
 
 HEARTBEAT = "ticker:heartbeat"
-"""channel: the ingester is alive, with the clock and state of each feed"""
+"""channel: an ingester is alive, with its id, and the clock and state of each feed that it writes"""
 EVENTS = "ticker:events"
 """channel: new symbols and new epochs"""
+OWNERS = "ticker:owners"
+"""hash: symbol -> id of the ingester that writes it"""
 CLOCKS = "ticker:clocks"
 """hash: feed -> its clock, in microseconds, up to which everything is appended"""
+
+
+def writer(ingester: str) -> str:
+    """string: there as long as the ingester lives, with words that tell it from others"""
+    return f"ticker:writer:{ingester}"
 
 
 def trades(symbol: str) -> str:

@@ -21,7 +21,7 @@ from ticker.hub.forming import Forming
 from ticker.hub.hub import SLOTS, Hub
 from ticker.hub.relay import Relay
 from ticker.hub.replay import Upstream
-from ticker.hub.service import REASONS, Service
+from ticker.hub.service import REASONS, Service, Writer
 from ticker.hub.topic import Topic
 from ticker.store import keys
 from ticker.store.subscription import Messages, Subscription
@@ -48,6 +48,7 @@ class History:
     ticks: TickHistory
     snapshots: SnapshotReader
     read_catalog: Callable[[], Any]
+    read_owners: Callable[[], Any]
 
 
 class Unsubscribed(Protocol):
@@ -72,7 +73,8 @@ class Gateway:
         self.unsubscribed: dict[Unsubscribed, float] = {}
         """Connections that have subscribed to nothing yet, and since when."""
         self._limits = {loopback: config.limits_in_force(loopback=loopback) for loopback in (False, True)}
-        self._by_feed: dict[str, list[str]] = {}
+        self._owners: dict[str, str] = {}
+        self._by_writer: dict[Writer, list[str]] = {}
         self._catalog_wanted = asyncio.Event()
         self._pinned: Counter[Topic] = Counter()
         self._connected = asyncio.Event()
@@ -99,7 +101,10 @@ class Gateway:
 
     def clock_of(self, symbol: str) -> int:
         """The feed clock of a symbol, as of the last heartbeat; 0 where none is known."""
-        return self.service.clock_of(self.feed_of(symbol))
+        return self.service.clock_of(self._writer_of(symbol))
+
+    def _writer_of(self, symbol: str) -> Writer:
+        return Writer(self._owners.get(symbol, ""), self.feed_of(symbol))
 
     def limits(self, address: str) -> dict[str, int | None]:
         """The limits in force for a client's address; None where one does not hold for it."""
@@ -189,8 +194,9 @@ class Gateway:
         return self.forming.latest(topic)
 
     def _heartbeat(self, payload: bytes) -> None:
-        feeds = {str(name): dict(feed) for name, feed in codec.from_json(payload)["feeds"].items()}
-        self.service.heartbeat(monotonic(), feeds)
+        beat = codec.from_json(payload)
+        feeds = {str(name): dict(feed) for name, feed in beat["feeds"].items()}
+        self.service.heartbeat(monotonic(), str(beat.get("ingester", "")), feeds)
         self.forming.close(self.clock_of)
 
     def _event(self, payload: bytes) -> None:
@@ -220,11 +226,12 @@ class Gateway:
 
     async def _read_catalog(self) -> None:
         found: Metadata = await self.history.read_catalog()
+        self._owners = await self.history.read_owners()
         self.symbols = found
-        by_feed: dict[str, list[str]] = {}
-        for symbol, row in found.items():
-            by_feed.setdefault(str(row.get("feed", "")), []).append(symbol)
-        self._by_feed = by_feed
+        by_writer: dict[Writer, list[str]] = {}
+        for symbol in found:
+            by_writer.setdefault(self._writer_of(symbol), []).append(symbol)
+        self._by_writer = by_writer
 
     async def _join_all(self) -> None:
         """Symbols that have appeared join the subscriptions of all symbols, each announced before its first message."""
@@ -254,7 +261,7 @@ class Gateway:
                 self.service.store(monotonic(), live=True)
             for reason in REASONS:
                 metrics.STALE.labels(reason).set(reason in self.service.stale)
-            for text in self.service.check(monotonic(), now_us(), self._by_feed):
+            for text in self.service.check(monotonic(), now_us(), self._by_writer):
                 self.hub.broadcast(text)
                 log.info("service: %s", text.decode())
             self.hub.look()

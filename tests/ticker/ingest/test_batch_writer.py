@@ -206,7 +206,7 @@ async def test_a_second_writer_takes_over(writer, tape, new_writer):
     await other.claim("AAPL")
     writer.put(tape.trade(1))
     for _ in range(2):
-        with pytest.raises(FencedError, match="another writer"):
+        with pytest.raises(FencedError, match="another ingester"):
             await writer.batches.drain()
     await other.write(tape.trade(2))
     assert (await prices(writer.client))[2:] == [2]

@@ -4,6 +4,7 @@ import logging
 import pytest
 
 from feeds.feed import Batch, FeedError
+from ticker import metrics
 from ticker.calendar import sessions
 from ticker.candles.interval import STORED
 from ticker.ingest import feed_runner
@@ -44,12 +45,13 @@ async def test_a_poll_starts_the_feed_and_stores_what_it_gives(valkey, feed, run
     assert feed.starts == 1
 
 
-async def test_a_feed_goes_on_behind_what_is_stored(valkey, feed, runner, new_runner, hand_feed, tape):
+async def test_a_feed_goes_on_behind_what_is_stored(valkey, feed, runner, new_runner, hand_feed, tape, bury):
     """A later run is told the time of the newest tick and the cursor."""
     feed.give(*tape.trades(3), cursor="c3")
     await runner.poll()
     await runner.close()
     assert feed.closed
+    await bury(valkey)
     later = hand_feed("AAPL")
     await new_runner(valkey, later).poll()
     assert (later.stored["AAPL"].time, later.stored["AAPL"].cursor) == (tape.time, "c3")
@@ -86,22 +88,88 @@ async def test_a_feed_that_cannot_go_on_is_not_tried_again(feed, runner):
     assert feed.polls == polls
 
 
-async def test_a_runner_that_was_replaced_stops_with_one_clear_reason(valkey, feed, runner, new_runner, tape, caplog):
-    """The other ingester goes on alone; nothing is stored twice, and one line says what happened."""
+@pytest.fixture
+def at_once(monkeypatch):
+    """A feed in standby tries at every poll."""
+    monkeypatch.setattr(feed_runner, "STANDBY_S", 0.0)
+
+
+async def test_a_runner_stands_by_while_another_writes(valkey, feed, runner, new_runner, hand_feed, at_once, caplog):
+    """Its feed is not started, and one line says why."""
+    await runner.poll()
+    second = hand_feed("AAPL", "MSFT")
+    other = new_runner(valkey, second)
+    assert other.is_writing
+    for _ in range(3):
+        await other.poll()
+    assert (other.state, other.is_writing, second.starts, second.polls) == ("standby", False, 0, 0)
+    assert other.reason.startswith("AAPL is written by ingester ")
+    assert len([line for line in caplog.messages if "stands by" in line]) == 1
+    await other.close()
+
+
+async def test_a_runner_takes_over_when_the_other_has_ended(valkey, feed, runner, new_runner, at_once, tape, bury):
+    """From what is stored, under the same epoch."""
+    feed.give(*tape.trades(3), cursor="c3")
+    await runner.poll()
+    epoch = await valkey.get("epoch:{AAPL}")
+    second = type(feed)("AAPL")
+    other = new_runner(valkey, second)
+    await other.poll()
+    second.give(*tape.trades(2))
+    await other.poll()
+    assert (other.state, second.polls) == ("standby", 0)
+    await bury(valkey)
+    await other.poll()
+    assert (other.state, other.reason, other.is_writing, second.stored["AAPL"].cursor) == ("live", "", True, "c3")
+    entries = await valkey.xrange("trades:{AAPL}")
+    assert [int(fields[b"seq"]) for _, fields in entries] == [1, 2, 3, 4, 5]
+    assert await valkey.get("epoch:{AAPL}") == epoch
+
+
+def dropped():
+    return metrics.DROPPED.labels("hand")._value.get()
+
+
+async def test_a_runner_that_was_replaced_stands_by(valkey, feed, runner, new_runner, at_once, tape, bury, caplog):
+    """What it had not stored is dropped, said and counted; the other goes on alone; nothing is stored twice."""
     feed.give(*tape.trades(3))
     await runner.poll()
+    await bury(valkey)
     other = new_runner(valkey, type(feed)("AAPL"))
     await other.poll()
-    feed.give(*tape.trades(3))
+    feed.give(*tape.trades(4))
+    before = dropped()
     for _ in range(3):
         await runner.poll()
-    assert runner.state == "failed"
-    assert "another ingester" in runner.reason
-    assert "stop one of the two" in runner.reason
-    assert len([record for record in caplog.records if "another ingester" in record.message]) == 1
+    assert (runner.state, runner.is_writing, runner.clock, feed.closed) == ("standby", False, 0, True)
+    assert dropped() == before + 4
+    assert "feed hand: replaced; 4 ticks were not stored" in caplog.messages
     assert other.state == "live"
     assert await valkey.xlen("trades:{AAPL}") == 3
     await runner.close()
+
+
+async def test_a_runner_that_was_replaced_takes_over_again(valkey, feed, runner, new_runner, at_once, tape, bury):
+    """Its feed is started anew, behind what the other has stored meanwhile."""
+    feed.give(*tape.trades(3))
+    await runner.poll()
+    await bury(valkey)
+    second = type(feed)("AAPL")
+    other = new_runner(valkey, second)
+    await other.poll()
+    second.give(*tape.trades(2), cursor="c5")
+    await other.poll()
+    feed.give(tape.ticks[0])
+    await runner.poll()
+    assert runner.state == "standby"
+    await bury(valkey)
+    feed.give(*tape.trades(2))
+    await runner.poll()
+    assert (runner.state, feed.starts, feed.stored["AAPL"].cursor) == ("live", 2, "c5")
+    entries = await valkey.xrange("trades:{AAPL}")
+    assert [int(fields[b"seq"]) for _, fields in entries] == list(range(1, 8))
+    assert [float(fields[b"price"]) for _, fields in entries] == [tick.price for tick in tape.ticks]
 
 
 @pytest.mark.limit("buffered_ticks")
@@ -234,11 +302,12 @@ async def test_a_feed_that_begins_in_closed_hours_is_started_but_not_polled(hour
     assert (hours.runner.state, hours.feed.hand.polled_at) == ("live", [NEXT_OPEN])
 
 
-async def test_what_a_kill_before_the_close_has_cost_is_made_up_after_it(hours, tape):
+async def test_what_a_kill_before_the_close_has_cost_is_made_up_after_it(hours, tape, bury, valkey):
     """By a restart that comes before the ticks would be too late."""
     hours.feed.due = [tape.trade(time=CLOSE - 5 * SECOND), tape.trade(time=CLOSE - 1), tape.trade(time=CLOSE)]
     await hours.poll_at(CLOSE - 5 * SECOND)
     hours.now = CLOSE + 20 * SECOND
+    await bury(valkey)
     hours.start()
     await hours.runner.keep_hours()
     await hours.runner.poll()

@@ -15,22 +15,30 @@ HOUR = 3600 * SECOND
 @pytest.fixture
 async def run(valkey, valkey_url, make_config, wait_until):
     """Runs ingesters beside the test; the feeds are called `hand`, or `hand0`, `hand1` where there are more."""
-    tasks = []
 
-    async def run(*feeds, **sections):
-        names = ["hand"] if len(feeds) == 1 else [f"hand{i}" for i in range(len(feeds))]
-        feeds_given = [{"type": "simulated", "name": name, "poll_ms": 5} for name in names]
-        ingester = Ingester(valkey, make_config(valkey_url, feeds=feeds_given, **sections), feeds)
-        tasks.append(asyncio.create_task(ingester.run()))
-        await wait_until(lambda: all(feed.polls for feed in feeds))
-        return ingester
+    class Run:
+        def __init__(self) -> None:
+            self.tasks = {}
 
+        async def __call__(self, *feeds, wait=True, poll_ms=5, **sections):
+            names = ["hand"] if len(feeds) == 1 else [f"hand{i}" for i in range(len(feeds))]
+            feeds_given = [{"type": "simulated", "name": name, "poll_ms": poll_ms} for name in names]
+            ingester = Ingester(valkey, make_config(valkey_url, feeds=feeds_given, **sections), feeds)
+            self.tasks[ingester] = asyncio.create_task(ingester.run())
+            await wait_until(lambda: not wait or all(feed.polls for feed in feeds))
+            return ingester
+
+        async def stop(self, *ingesters):
+            tasks = [self.tasks.pop(ingester) for ingester in ingesters]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    run = Run()
     try:
         yield run
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await run.stop(*run.tasks)
 
 
 async def beats(client, count):
@@ -114,19 +122,62 @@ async def test_old_ticks_and_candles_are_forgotten(valkey, hand_feed, run, tape,
     assert await valkey.zcard("ticker:index:{AAPL}:1m") == minutes
 
 
-async def test_an_ingester_that_was_replaced_tells_nothing_any_more(hand_feed, run, valkey, tape, wait_until):
-    """The one that goes on is the only one whose clock and state gateways hear of."""
+async def test_an_ingester_that_stands_by_tells_nothing(hand_feed, run, valkey, wait_until):
+    """The one that writes is the only one whose clock and state gateways hear of."""
+    feed, idle_feed = hand_feed("AAPL"), hand_feed("AAPL")
+    await run(feed)
+    idle = await run(idle_feed, wait=False)
+    await wait_until(lambda: idle.runners[0].state == "standby")
+    assert idle.status()["hand"]["state"] == "standby"
+    await beats(valkey, 3)
+    heard = await beats(valkey, 6)
+    assert len({beat["ingester"] for beat in heard}) == 1
+    assert {beat["feeds"]["hand"]["state"] for beat in heard} == {"live"}
+    assert await valkey.hget(keys.CLOCKS, "hand") == str(feed.clock).encode()
+    assert await valkey.hget(keys.OWNERS, "AAPL") == heard[0]["ingester"].encode()
+
+
+async def test_an_ingester_that_was_replaced_tells_nothing_any_more(hand_feed, run, valkey, tape, wait_until, bury):
+    """However it came about."""
     old_feed, new_feed = hand_feed("AAPL"), hand_feed("AAPL")
     old = await run(old_feed)
-    await run(new_feed)
+    new = await run(new_feed, wait=False)
+    await wait_until(lambda: new.runners[0].state == "standby")
+
+    async def taken_over():
+        await valkey.delete(keys.writer(old._lease.id))
+        return new.runners[0].state == "live"
+
+    await wait_until(taken_over)
     old_feed.give(tape.trade())
-    await wait_until(lambda: old.runners[0].state == "failed")
+    await wait_until(lambda: old.runners[0].state == "standby")
     new_feed.give(clock=old_feed.clock + SECOND)
     await beats(valkey, 3)
     heard = await beats(valkey, 6)
     assert {beat["feeds"]["hand"]["state"] for beat in heard} == {"live"}
     assert {beat["feeds"]["hand"]["clock"] for beat in heard} == {new_feed.clock}
     assert await valkey.hget(keys.CLOCKS, "hand") == str(new_feed.clock).encode()
+
+
+async def test_a_feed_in_standby_need_not_wait_for_its_next_poll(hand_feed, run, valkey, wait_until):
+    """That may be a minute away; the symbols are free a moment after the other has stopped in order."""
+    first = await run(hand_feed("AAPL"))
+    feed = hand_feed("AAPL")
+    second = await run(feed, wait=False, poll_ms=60_000)
+    await wait_until(lambda: second.runners[0].state == "standby")
+    await run.stop(first)
+    begun_ns = monotonic_ns()
+    await wait_until(lambda: second.runners[0].state == "live")
+    assert monotonic_ns() - begun_ns < 10**9
+    assert feed.starts == 1
+
+
+async def test_a_clean_stop_leaves_no_sign_of_life(hand_feed, run, valkey):
+    """So nobody waits for it to run out."""
+    ingester = await run(hand_feed("AAPL"))
+    assert await valkey.exists(keys.writer(ingester._lease.id))
+    await run.stop(ingester)
+    assert not await valkey.exists(keys.writer(ingester._lease.id))
 
 
 TUESDAY, CLOSE = 1_795_530_600 * SECOND, 1_795_554_000 * SECOND

@@ -5,7 +5,8 @@ import pytest
 from ticker.candles.packed import unpack_open
 from ticker.errors import BadTick, DuplicateTick
 from ticker.ingest.symbol_writer import IDS_KEPT, SymbolWriter, WriterRules
-from ticker.store.append import Claimed, StreamEnd
+from ticker.store.append import StreamEnd
+from ticker.store.claim import Claimed
 
 SECOND = 1_000_000
 NOWHERE = StreamEnd()

@@ -8,11 +8,13 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from feeds.tick import Quote, Trade
 from ticker import codec
 from ticker.candles.candle import Candles
-from ticker.candles.packed import pack, pack_open, unpack_open
+from ticker.candles.packed import pack
 from ticker.errors import AppendConflict, FencedError, StoreUnavailable
 from ticker.store import keys
 from ticker.store.append import EPOCHS_KEPT, Append, Appender, ChunkWrite, Run, StreamEnd
+from ticker.store.claim import Claims
 from ticker.store.connection import connect
+from ticker.store.lease import Lease
 
 TIME = 1_763_985_600_123_456
 MS = TIME // 1000
@@ -21,13 +23,23 @@ STATE, TRADES, QUOTES, EPOCH = keys.state("AAPL"), keys.trades("AAPL"), keys.quo
 
 
 @pytest.fixture
-def appender(redis_client):
-    return Appender(redis_client)
+def lease(redis_client):
+    return Lease(redis_client)
 
 
 @pytest.fixture
-async def claimed(appender):
-    (claimed,) = await appender.claim(["AAPL"])
+def appender(redis_client, lease):
+    return Appender(redis_client, lease.id)
+
+
+@pytest.fixture
+def claims(redis_client, lease):
+    return Claims(redis_client, lease)
+
+
+@pytest.fixture
+async def claimed(claims):
+    (claimed,) = await claims.claim(["AAPL"])
     return claimed
 
 
@@ -155,26 +167,20 @@ async def test_the_epoch_is_announced_before_its_first_message(appender, claimed
     assert heard == [keys.EVENTS, TRADES, keys.candles("AAPL")]
 
 
-async def test_an_older_writer_is_fenced_off(redis_client):
-    """A second claim makes the first one's appends fail, without a trace."""
-    old, new = Appender(redis_client), Appender(redis_client)
-    (first,) = await old.claim(["AAPL"])
-    (second,) = await new.claim(["AAPL"])
+async def test_a_writer_that_was_replaced_is_fenced_off(appender, claimed, lease, redis_client):
+    """After another ingester's claim the first one's appends fail, without a trace."""
+    await lease.release()
+    other = Lease(redis_client)
+    (second,) = await Claims(redis_client, other).claim(["AAPL"])
     before = await dump(redis_client)
-    assert isinstance(await one(old, append_of(first, run_of(trades(2)))), FencedError)
+    assert isinstance(await one(appender, append_of(claimed, run_of(trades(2)))), FencedError)
     assert await dump(redis_client) == before
-    assert await one(new, append_of(second, run_of(trades(2)))) is None
+    assert await one(Appender(redis_client, other.id), append_of(second, run_of(trades(2)))) is None
 
 
-async def test_fences_only_rise(redis_client):
-    """Each claim has a higher number than all before."""
-    fences = [int((await Appender(redis_client).claim(["AAPL"]))[0].fence.split("-")[0]) for _ in range(3)]
-    assert fences == [1, 2, 3]
-
-
-async def test_a_claim_of_our_own_that_got_no_answer_is_a_conflict_not_a_rival(appender, claimed):
-    """Only another writer's claim ends a writer."""
-    await appender.claim(["AAPL"])
+async def test_a_claim_of_our_own_that_got_no_answer_is_a_conflict_not_a_rival(appender, claims, claimed):
+    """Only another ingester's claim ends a writer."""
+    await claims.claim(["AAPL"])
     assert isinstance(await one(appender, append_of(claimed, run_of(trades(1)))), AppendConflict)
 
 
@@ -215,13 +221,12 @@ async def test_a_second_run_that_does_not_fit_undoes_the_first(appender, claimed
     """Runs are checked, all of them, before one is written."""
     append = append_of(claimed, run_of(trades(2)), run_of(trades(2), StreamEnd(7, MS)))
     assert isinstance(await one(appender, append), AppendConflict)
-    assert await redis_client.keys() == [STATE.encode()]
+    assert await redis_client.keys("*{AAPL}*") == [STATE.encode()]
 
 
-async def test_what_is_behind_a_refused_append_is_still_stored(redis_client):
+async def test_what_is_behind_a_refused_append_is_still_stored(appender, claims, redis_client):
     """Symbols do not depend on each other."""
-    appender = Appender(redis_client)
-    claims = await appender.claim(["AAPL", "MSFT"])
+    claims = await claims.claim(["AAPL", "MSFT"])
     bad = append_of(claims[0], run_of(trades(1), StreamEnd(5, MS)))
     good = Append("MSFT", claims[1].fence, 1, 1000, None, "bbbbbb", runs=[run_of(trades(1))])
     results = await appender.append(iter([bad, good]))
@@ -272,7 +277,7 @@ async def test_a_server_that_does_not_answer_is_unavailable(free_port):
     """The error of our own tree, not redis-py's."""
     async with connect(f"redis://127.0.0.1:{free_port()}") as client:
         with pytest.raises(StoreUnavailable):
-            await Appender(client).claim(["AAPL"])
+            await Appender(client, "me").append(iter([Append("AAPL", "1-me", 1, 1000, None)]))
 
 
 async def test_a_server_that_takes_no_writes_is_unavailable_and_keeps_what_it_has(appender, claimed, redis_client):
@@ -284,15 +289,14 @@ async def test_a_server_that_takes_no_writes_is_unavailable_and_keeps_what_it_ha
     finally:
         await redis_client.config_set("maxmemory", 0)
     assert isinstance(result, StoreUnavailable)
-    assert await redis_client.keys() == [STATE.encode()]
+    assert await redis_client.keys("*{AAPL}*") == [STATE.encode()]
     assert await one(appender, append) is None
 
 
-async def test_a_round_trip_ends_at_its_limit(redis_client):
+async def test_a_round_trip_ends_at_its_limit(appender, claims, redis_client):
     """What was not asked for is left in the iterator, for the next round trip."""
-    appender = Appender(redis_client)
     symbols = [f"S{i}" for i in range(40)]
-    claims = await appender.claim(symbols)
+    claims = await claims.claim(symbols)
     appends = iter(
         [
             Append(symbol, claim.fence, 1, 100_000, None, "aaaaaa", runs=[run_of(trades(500))])
@@ -310,8 +314,9 @@ async def test_a_round_trip_ends_at_its_limit(redis_client):
 async def test_a_connection_cut_at_any_moment_makes_no_hole_and_no_duplicate(redis_client, redis_url):
     """CLIENT KILL again and again while appends are under way; the same is sent again until it is answered."""
     async with connect(redis_url, name="victim") as client:
-        appender = Appender(client)
-        (claim,) = await appender.claim(["AAPL"])
+        lease = Lease(client)
+        appender = Appender(client, lease.id)
+        (claim,) = await Claims(redis_client, lease).claim(["AAPL"])
         done, cuts = asyncio.Event(), 0
 
         async def cut():
@@ -345,7 +350,7 @@ async def test_a_connection_cut_at_any_moment_makes_no_hole_and_no_duplicate(red
 async def test_an_answer_that_is_lost_after_the_write_is_no_duplicate(appender, claimed, redis_client, monkeypatch):
     """The server has stored it, the answer never came: the second call finds it done."""
     append = append_of(claimed, run_of(trades(2)))
-    read = "ticker.store.append._reply"
+    read = "ticker.store.script_calls._reply"
     with monkeypatch.context() as patch:
 
         async def lost(connection):
@@ -358,41 +363,6 @@ async def test_an_answer_that_is_lost_after_the_write_is_no_duplicate(appender, 
     assert await numbers(redis_client) == [1, 2]
     assert await one(appender, append) is None
     assert await numbers(redis_client) == [1, 2]
-
-
-async def test_a_claim_tells_what_is_stored(appender, claimed, redis_client):
-    """Where both streams end, the open candles, the epoch and the cursor."""
-    assert (claimed.epoch, claimed.trades, claimed.quotes, claimed.cursor) == (None, StreamEnd(), StreamEnd(), None)
-    opened = {"1s": [], "1m": Candles.of([range(14)]).rows(), "1d": []}
-    append = append_of(claimed, run_of(trades(3)), state={"open": pack_open(opened), "cursor": "c7"})
-    assert await one(appender, append) is None
-    (again,) = await appender.claim(["AAPL"])
-    assert again.epoch == "aaaaaa"
-    assert again.trades == StreamEnd(3, MS + 2, TIME + 2000)
-    assert again.trades.id == f"{MS + 2}-3"
-    assert again.quotes == StreamEnd()
-    assert again.open == opened == unpack_open(pack_open(opened))
-    assert again.cursor == "c7"
-
-
-async def test_a_stream_that_was_emptied_still_tells_its_end(appender, claimed, redis_client):
-    """Numbers go on where all ticks were trimmed by age."""
-    assert await one(appender, append_of(claimed, run_of(trades(3)))) is None
-    await redis_client.xtrim(TRADES, maxlen=0, approximate=False)
-    (again,) = await appender.claim(["AAPL"])
-    assert again.trades == StreamEnd(3, MS + 2, 0)
-    more = append_of(again, run_of(trades(1, TIME + 10_000), again.trades), epoch="aaaaaa", new_epoch=None)
-    assert await one(appender, more) is None
-    assert await numbers(redis_client) == [4]
-
-
-async def test_as_many_symbols_as_wanted_are_claimed(redis_client):
-    """However many round trips that takes."""
-    appender = Appender(redis_client)
-    symbols = [f"S{number:05}" for number in range(7_000)]
-    claims = await appender.claim(symbols)
-    assert len(claims) == len(symbols)
-    assert {claimed.fence.split("-")[0] for claimed in claims} == {"1"}
 
 
 async def begin_epochs(appender, claimed, client, ends):

@@ -15,8 +15,8 @@ def listing(symbol, name="A Company"):
 
 async def test_symbols_are_read_back_in_order(redis_client):
     """With all that is known of them, and the feed they come from."""
-    await catalog.register(redis_client, [listing("MSFT"), listing("AAPL")], "one")
-    await catalog.register(redis_client, [listing("IBM")], "two")
+    await catalog.register(redis_client, [listing("MSFT"), listing("AAPL")], "one", "i1")
+    await catalog.register(redis_client, [listing("IBM")], "two", "i1")
     found = await catalog.read(redis_client)
     assert list(found) == ["AAPL", "IBM", "MSFT"]
     assert found["IBM"] == {
@@ -33,7 +33,7 @@ async def test_symbols_are_read_back_in_order(redis_client):
 async def test_made_up_prices_are_known_as_such(redis_client):
     """Only where they are: a row without `simulated` is of a real market."""
     made_up = replace(listing("AAPL"), simulated=True)
-    await catalog.register(redis_client, [made_up, listing("IBM")], "one")
+    await catalog.register(redis_client, [made_up, listing("IBM")], "one", "i1")
     found = await catalog.read(redis_client)
     assert found["AAPL"]["simulated"] is True
     assert "simulated" not in found["IBM"]
@@ -41,8 +41,8 @@ async def test_made_up_prices_are_known_as_such(redis_client):
 
 async def test_what_is_known_anew_takes_the_place_of_the_old(redis_client):
     """Names change."""
-    await catalog.register(redis_client, [listing("META", "Facebook")], "one")
-    await catalog.register(redis_client, [listing("META", "Meta Platforms")], "one")
+    await catalog.register(redis_client, [listing("META", "Facebook")], "one", "i1")
+    await catalog.register(redis_client, [listing("META", "Meta Platforms")], "one", "i1")
     assert (await catalog.read(redis_client))["META"]["name"] == "Meta Platforms"
 
 
@@ -50,7 +50,7 @@ async def test_gateways_hear_of_it(redis_client):
     """Once the symbols are there."""
     async with redis_client.pubsub() as pubsub:
         await pubsub.subscribe(keys.EVENTS)
-        await catalog.register(redis_client, [listing("AAPL")], "one")
+        await catalog.register(redis_client, [listing("AAPL")], "one", "i1")
         while (message := await pubsub.get_message(timeout=10))["type"] != "message":
             pass
     assert json.loads(message["data"]) == {"event": "symbols"}
@@ -71,8 +71,16 @@ async def test_a_server_that_is_away_is_unavailable(free_port):
     async with connect(f"redis://127.0.0.1:{free_port()}") as client:
         for question in (
             catalog.read(client),
-            catalog.register(client, [listing("A")], "one"),
+            catalog.register(client, [listing("A")], "one", "i1"),
             catalog.check_schema(client),
         ):
             with pytest.raises(StoreUnavailable):
                 await question
+
+
+async def test_who_writes_a_symbol_is_whoever_registered_it_last(redis_client):
+    """Gateways tell by it whose silence concerns whom."""
+    assert await catalog.read_owners(redis_client) == {}
+    await catalog.register(redis_client, [listing("MSFT"), listing("AAPL")], "one", "i1")
+    await catalog.register(redis_client, [listing("MSFT")], "one", "i2")
+    assert await catalog.read_owners(redis_client) == {"MSFT": "i2", "AAPL": "i1"}

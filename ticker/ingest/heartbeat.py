@@ -1,0 +1,51 @@
+"""Tells the gateways four times a second that this ingester lives, and how far each feed's ticks are appended."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from redis.asyncio import Redis
+
+from ticker import codec
+from ticker.errors import StoreUnavailable
+from ticker.ingest.feed_runner import FeedRunner
+from ticker.store import keys
+from ticker.store.connection import answers
+from ticker.store.lease import Lease
+
+HEARTBEAT_S = 0.25
+
+
+class Heartbeat:
+    """The heart of one ingester. It renews the lease too: who is heard of lives, and who lives is heard of."""
+
+    def __init__(self, client: Redis, lease: Lease, runners: Sequence[FeedRunner], now_us: Callable[[], int]) -> None:
+        self._client = client
+        self._lease = lease
+        self._runners = runners
+        self._now_us = now_us
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        while True:
+            for runner in self._runners:
+                runner.note_health()
+            with suppress(StoreUnavailable):
+                # The runners report it, and its absence is what the gateways look for.
+                await self._beat()
+            await asyncio.sleep(HEARTBEAT_S)
+
+    async def _beat(self) -> None:
+        # Of a feed that stands by, whoever writes it is the one to speak.
+        writing = [runner for runner in self._runners if runner.is_writing]
+        clocks = {runner.name: runner.clock for runner in writing if runner.clock}
+        with answers("heartbeat"):
+            async with self._client.pipeline(transaction=False) as pipe:
+                self._lease.renew_in(pipe)
+                if clocks:
+                    pipe.hset(keys.CLOCKS, mapping=clocks)  # type: ignore[arg-type]
+                if writing:
+                    feeds = {runner.name: runner.status() for runner in writing}
+                    told = {"ingester": self._lease.id, "time": self._now_us(), "feeds": feeds}
+                    pipe.publish(keys.HEARTBEAT, codec.to_json(told))
+                await pipe.execute()
