@@ -103,11 +103,11 @@ async def check_store(client: Redis) -> None:
 
 
 @asynccontextmanager
-async def ingesting(config: Config, feeds: Sequence[Feed]) -> AsyncIterator[Ingester]:
-    """Feeds into the store, for as long as the block lasts."""
+async def ingesting(config: Config, feeds: Sequence[Feed], *, restored: bool = False) -> AsyncIterator[Ingester]:
+    """Feeds into the store, for as long as the block lasts; `restored` where it may hold an earlier copy."""
     async with _connect(config, "ticker-ingest") as client:
         await check_store(client)
-        ingester = Ingester(client, config, feeds)
+        ingester = Ingester(client, config, feeds, restored=restored)
         async with running(ingester.run):
             yield ingester
 
@@ -122,9 +122,11 @@ def _soon(after_s: float, call: Callable[[], None]) -> None:
 
 
 @asynccontextmanager
-async def ingesting_apart(config: Config, feeds: Sequence[Feed]) -> AsyncIterator[tuple[Ingester, Starlette]]:
+async def ingesting_apart(
+    config: Config, feeds: Sequence[Feed], *, restored: bool = False
+) -> AsyncIterator[tuple[Ingester, Starlette]]:
     """The same in a process of its own, with what answers there."""
-    async with ingesting(config, feeds) as ingester, _connect(config, "ticker-ingest-ops") as client:
+    async with ingesting(config, feeds, restored=restored) as ingester, _connect(config, "ticker-ingest-ops") as client:
         yield ingester, create_ingest_app(client, ingester)
 
 
@@ -199,8 +201,11 @@ def _ping(client: Redis) -> Ping:
     return ping
 
 
-def create_app(config: Config, feeds: Sequence[Feed] | None = None, *also: Part) -> Starlette:
-    """The gateway as an ASGI application; with `feeds`, the ingester runs in the same process. `also` runs beside them."""
+def create_app(config: Config, feeds: Sequence[Feed] | None = None, *also: Part, restored: bool = False) -> Starlette:
+    """The gateway as an ASGI application; with `feeds`, the ingester runs in the same process. `also` runs beside them.
+
+    `restored`: the store may hold an earlier copy, and the ingester must not count on its numbers.
+    """
     client = _connect(config, "ticker-gateway")
     gateway = make_gateway(client, config)
     ingester: list[Ingester] = []
@@ -211,7 +216,7 @@ def create_app(config: Config, feeds: Sequence[Feed] | None = None, *also: Part)
             await stack.enter_async_context(client)
             await check_store(client)
             if feeds is not None:
-                ingester.append(await stack.enter_async_context(ingesting(config, feeds)))
+                ingester.append(await stack.enter_async_context(ingesting(config, feeds, restored=restored)))
             await stack.enter_async_context(running(gateway.run, *also))
             await gateway.connected(CONNECT_S)
             yield

@@ -47,6 +47,11 @@ config_option = click.option(
 redis_option = click.option("--redis-url", help="Redis or Valkey URL, or `embedded` [default: redis.url].")
 host_option = click.option("--host", help="Address to listen on [default: server.host].")
 url_option = click.option("--url", default="http://127.0.0.1:8000", show_default=True, help="The gateway.")
+restored_option = click.option(
+    "--restored",
+    is_flag=True,
+    help="The store was put back to an earlier copy: begin new epochs, as clients may have seen later numbers.",
+)
 port_option = click.option("--port", type=int, help="Port to listen on [default: server.port].")
 
 
@@ -61,7 +66,8 @@ def cli() -> None:
 @host_option
 @port_option
 @redis_option
-def run(config_file: Path | None, host: str | None, port: int | None, redis_url: str | None) -> None:
+@restored_option
+def run(config_file: Path | None, host: str | None, port: int | None, redis_url: str | None, restored: bool) -> None:
     """Everything in one process: feeds, store, WebSocket and REST."""
     config = _config(config_file, host=host, port=port, redis_url=redis_url)
     with _ended_by_signals(), ExitStack() as stack:
@@ -71,11 +77,12 @@ def run(config_file: Path | None, host: str | None, port: int | None, redis_url:
             server = EmbeddedServer(config.redis.data_dir, config.redis.port)
             stack.callback(server.stop)
             server.start()
+            restored = restored or not server.as_left
             also.append(partial(_keep_running, server))
         asyncio.run(_stored_symbols(config))
         feeds = make_feeds(config)
         symbols = [listing.symbol for feed in feeds for listing in feed.symbols()]
-        run_all(config, feeds, sock, partial(_announce, config, sock, symbols), *also)
+        run_all(config, feeds, sock, partial(_announce, config, sock, symbols), *also, restored=restored)
 
 
 @cli.command()
@@ -97,13 +104,14 @@ def serve(
 @cli.command()
 @config_option
 @redis_option
-def ingest(config_file: Path | None, redis_url: str | None) -> None:
+@restored_option
+def ingest(config_file: Path | None, redis_url: str | None, restored: bool) -> None:
     """Feeds and scheduler only: fills a store for gateways elsewhere."""
     config = _config(config_file, redis_url=redis_url)
 
     async def forever(sock: socket.socket | None) -> None:
         async with AsyncExitStack() as stack:
-            ingester, app = await stack.enter_async_context(ingesting_apart(config, feeds))
+            ingester, app = await stack.enter_async_context(ingesting_apart(config, feeds, restored=restored))
             if sock:
                 await stack.enter_async_context(answering(app, sock))
                 click.echo(f"health   {_address(sock)}/readyz")

@@ -111,10 +111,16 @@ def uvicorn_config(app: Any, config: Config, **more: Any) -> LimitedConfig:
 
 
 def run_all(
-    config: Config, feeds: Sequence[Feed], sock: socket.socket, announce: Callable[[], None], *also: Part
+    config: Config,
+    feeds: Sequence[Feed],
+    sock: socket.socket,
+    announce: Callable[[], None],
+    *also: Part,
+    restored: bool = False,
 ) -> None:
     """Ingester and gateway in this process, and `also` beside them, until a signal ends it."""
-    _run(Server(uvicorn_config(create_app(config, feeds, *also), config), announce), sock)
+    app = create_app(config, feeds, *also, restored=restored)
+    _run(Server(uvicorn_config(app, config), announce), sock)
 
 
 def run_gateway(config: Config, sock: socket.socket, announce: Callable[[], None]) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -210,22 +211,47 @@ def socket_on(port: int) -> Iterator[socket.socket]:
 
 
 def test_run_goes_on_where_it_ended(folder: Folder, block_until: Callable[..., None]) -> None:
-    """A second run has what the first one stored, in the same epoch, and counts on; also after kill -9."""
+    """A second run has what the first one stored and counts on: in the same epoch, or after kill -9 in a new one."""
     positions = []
-    for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGTERM):
-        command, url = folder.serve("run")
-        block_until(has_trades(url))
-        positions.append(httpx.get(f"{url}/v1/snapshots/AAPL").json()["positions"]["trades"])
-        with stream(url, "?channel=trades&symbols=AAPL") as client:
-            messages(client, lambda m: m["type"] == "trade" and "snapshot" not in m)
-        command.end(number)
-        block_until(lambda: not servers_in(folder.path))
-    assert len({position["epoch"] for position in positions}) == 1
-    assert positions[0]["seq"] < positions[1]["seq"] < positions[2]["seq"]
+    for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGKILL, signal.SIGTERM):
+        positions.append(run_for_a_while(folder, block_until, number))
+    epochs = [position["epoch"] for position in positions]
+    # Nothing is lost by it, but nobody was there to know.
+    assert epochs[0] == epochs[1] == epochs[2] != epochs[3]
+    assert [position["seq"] for position in positions] == sorted({position["seq"] for position in positions})
     command, url = folder.serve("run")
     numbers = [row["seq"] for row in all_trades(url)]
     assert numbers == list(range(1, len(numbers) + 1))
     command.end()
+
+
+def run_for_a_while(
+    folder: Folder, block_until: Callable[..., None], number: signal.Signals, *flags: str
+) -> dict[str, Any]:
+    """Run until some ticks have come, and end; a position of this run."""
+    command, url = folder.serve("run", *flags)
+    block_until(has_trades(url))
+    with stream(url, "?channel=trades&symbols=AAPL") as client:
+        messages(client, lambda m: m["type"] == "trade" and "snapshot" not in m)
+        position: dict[str, Any] = httpx.get(f"{url}/v1/snapshots/AAPL").json()["positions"]["trades"]
+    command.end(number)
+    block_until(lambda: not servers_in(folder.path))
+    return position
+
+
+def test_a_data_folder_that_was_put_back_begins_a_new_epoch(folder: Folder, block_until: Callable[..., None]) -> None:
+    """Though the copy was made, and the server stopped, in order: clients have seen later numbers."""
+    data = folder.path / "data"
+    first = run_for_a_while(folder, block_until, signal.SIGTERM)
+    shutil.copytree(data, folder.path / "backup")
+    second = run_for_a_while(folder, block_until, signal.SIGTERM)
+    shutil.rmtree(data)
+    shutil.copytree(folder.path / "backup", data)
+    third = run_for_a_while(folder, block_until, signal.SIGTERM)
+    fourth = run_for_a_while(folder, block_until, signal.SIGTERM)
+    assert first["epoch"] == second["epoch"] != third["epoch"] == fourth["epoch"]
+    fifth = run_for_a_while(folder, block_until, signal.SIGTERM, "--restored")
+    assert fifth["epoch"] != fourth["epoch"]
 
 
 def all_trades(url: str, symbol: str = "AAPL") -> list[dict[str, Any]]:

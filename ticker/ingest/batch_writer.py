@@ -145,6 +145,11 @@ class BatchWriter:
         """Whether it has become the writer of its symbols."""
         return bool(self._writers)
 
+    async def end(self) -> None:
+        """Store what is queued and say that nothing is missing; raises what `drain` does."""
+        await self.drain()
+        await self._parts.claims.mark_clean({symbol: writer.fence for symbol, writer in self._writers.items()})
+
     def drop(self) -> int:
         """Let go of everything, as somebody else writes the symbols now; how many ticks were not stored."""
         dropped = self.buffered

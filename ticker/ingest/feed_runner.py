@@ -138,7 +138,7 @@ class FeedRunner:
     async def close(self) -> None:
         """Store what is left, where the store takes it, and give the feed's files and connections back."""
         try:
-            await self._writer.drain()
+            await self._writer.end()
         except (StoreUnavailable, FencedError, HeldError) as error:
             log.error(
                 "feed %s: %d ticks are lost at the end: %s", self.name, self._writer.buffered, error, extra=self._fields

@@ -43,8 +43,15 @@ class Ingester:
     """All feeds of a configuration, and the jobs that keep the store tidy."""
 
     def __init__(
-        self, client: Redis, config: Config, feeds: Sequence[Feed], now_us: Callable[[], int] = wall_us
+        self,
+        client: Redis,
+        config: Config,
+        feeds: Sequence[Feed],
+        now_us: Callable[[], int] = wall_us,
+        *,
+        restored: bool = False,
     ) -> None:
+        """`restored`: the store may hold an earlier copy, whatever it says of itself."""
         self._client = client
         self._config = config
         self._now_us = now_us
@@ -55,7 +62,7 @@ class Ingester:
         ahead_us, buffered = config.limits.tick_ahead_s * 1_000_000, config.limits.buffered_ticks
         self._candles, self._ticks = CandleReader(client), TickReader(client)
         self._lease = Lease(client)
-        claims, appender = Claims(client, self._lease), Appender(client, self._lease.id)
+        claims, appender = Claims(client, self._lease, restored=restored), Appender(client, self._lease.id)
         parts = Parts(claims, appender, self._candles, self._ticks, self._check_layout, self._register)
         self._feeds = config.feeds
         self._hours = feed_hours(config, now_us())

@@ -82,10 +82,12 @@ class SymbolWriter:
         """`tails`: the newest chunks of each stored interval."""
         self.symbol = symbol
         self._rules = rules
-        self._fence = claimed.fence
+        self.fence = claimed.fence
         self._batch = 0
         self.epoch = claimed.epoch
-        self._new_epoch = None if claimed.epoch else new_epoch()
+        self._new_epoch = None if claimed.epoch and not claimed.doubtful else new_epoch()
+        self._server = claimed.server if claimed.doubtful else ""
+        """The run of the server under which the epoch counts that is yet to begin."""
         self._trades, self._quotes = _Lane(claimed.trades, quotes=False), _Lane(claimed.quotes, quotes=True)
         self._ids: dict[str, None] = {}
         self._logs = [ChunkLog(interval, tail) for interval, tail in zip(STORED, tails, strict=True)]
@@ -169,7 +171,7 @@ class SymbolWriter:
         if not runs and not any(closed) and backfill is None:
             return None
         self._batch += 1
-        append = Append(self.symbol, self._fence, self._batch, self._rules.max_len, self.epoch)
+        append = Append(self.symbol, self.fence, self._batch, self._rules.max_len, self.epoch)
         append.runs, append.trades_end = runs, trades_end
         if self._new_epoch and runs:
             append.new_epoch = self._new_epoch
@@ -183,6 +185,8 @@ class SymbolWriter:
             }
             append.event = codec.to_json(event).decode()
             self.epoch, self._new_epoch = self._new_epoch, None
+            if self._server:
+                append.state["server"], self._server = self._server, ""
         if cursor is not None:
             append.state["cursor"] = cursor
         if backfill is not None:

@@ -2,6 +2,7 @@
 --
 -- KEYS  1 state  2 trades stream  3 quotes stream  4 epoch
 -- ARGV  1 id of the ingester  2 the fence that was found ('' none)
+--       3 run of the server, under which all numbers are known to be there ('' they are not)
 -- Answers: fence, epoch, open candles, cursor, last trade id, last trade entry, last quote id, last quote entry, backfilled
 --
 -- Whoever found the fence has made sure that its holder is gone. Where it is another one now, somebody was faster.
@@ -31,4 +32,7 @@ local quote_id, quote = ends(KEYS[3])
 local epoch = call('GET', KEYS[4])
 local fence = (tonumber(string.match(kept[3] or '', '^%d+')) or 0) + 1 .. '-' .. ARGV[1]
 call('HSET', KEYS[1], 'fence', fence, 'batch', '0')
+if ARGV[3] ~= '' then
+  call('HSET', KEYS[1], 'server', ARGV[3])
+end
 return { fence, epoch, kept[1], kept[2], trade_id, trade, quote_id, quote, kept[4] }

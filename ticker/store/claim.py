@@ -29,9 +29,13 @@ class Claimed:
     cursor: str | None
     backfilled: bool = False
     """What was before its first tick is stored."""
+    server: str = ""
+    """The run of the server that answered."""
+    doubtful: bool = False
+    """Numbers that somebody has seen may be missing, so that the next tick begins a new epoch."""
 
     @classmethod
-    def of(cls, reply: Sequence[Any]) -> "Claimed":
+    def of(cls, reply: Sequence[Any], server: str = "", *, doubtful: bool = False) -> "Claimed":
         """From what the claim script answers."""
         fence, epoch, kept, cursor, trade_id, trade, quote_id, quote, backfilled = reply
         return cls(
@@ -42,13 +46,36 @@ class Claimed:
             unpack_open(kept),
             cursor.decode() if cursor else None,
             bool(backfilled),
+            server,
+            doubtful,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What is known of a symbol before it is claimed."""
+
+    fence: str
+    server: str
+    """The run of the server under which its numbers were last known to be whole."""
+    clean: str
+    """The fence of whoever stopped in order."""
+
+    def is_doubtful(self, server: str, ingester: str) -> bool:
+        """Whether numbers may be lost: the server was started anew, and no writer was there to see what it still had.
+
+        Whoever holds the symbol itself knows better, and compares.
+        """
+        in_order = bool(self.fence) and self.clean == self.fence
+        return holder_of(self.fence) != ingester and self.server != server and not in_order
 
 
 class Claims:
     """Claims symbols for one ingester process. A fence is `<number>-<id of the ingester>`; the number only rises."""
 
-    def __init__(self, client: Redis, lease: Lease) -> None:
+    def __init__(self, client: Redis, lease: Lease, *, restored: bool = False) -> None:
+        """`restored`: the store was put back to an earlier copy, which may itself have been left in order."""
+        self._restored = restored
         self._client = client
         self._lease = lease
         self._claim = ScriptCalls(client, "claim.lua", "claim")
@@ -67,9 +94,9 @@ class Claims:
             await self._check_known_holder(symbols)
             # Whoever reads our fence must find us alive.
             await self._lease.renew()
-            fences = await self._fences(symbols)
-            await self._check_holders(fences)
-            claimed = await self._take_all(fences)
+            server, found = await self._look(symbols)
+            await self._check_holders({symbol: one.fence for symbol, one in found.items()})
+            claimed = await self._take_all(server, found)
         except StoreUnavailable:
             # Who holds the symbols has lost the store too, and his sign of life may be the later one when it is back.
             if not self._holders.keys().isdisjoint(symbols):
@@ -84,13 +111,29 @@ class Claims:
         if symbol := next((symbol for symbol in symbols if symbol in self._holders), None):
             self._refuse_held({symbol: self._holders[symbol]}, await self._lease.living({self._holders[symbol]}))
 
-    async def _fences(self, symbols: Sequence[str]) -> dict[str, str]:
+    async def mark_clean(self, fences: Mapping[str, str]) -> None:
+        """Write down, last of all, that the holder of these fences has stopped in order. Raises `StoreUnavailable`.
+
+        Another claim, of whomever, has another fence: it makes the mark void without having to know of it.
+        """
+        if fences:
+            with answers("claim"):
+                await self._client.hset(keys.CLEAN, mapping=fences)  # type: ignore[arg-type]
+
+    async def _look(self, symbols: Sequence[str]) -> tuple[str, dict[str, _Found]]:
+        """The run of the server, and what it knows of the symbols."""
         with answers("claim"):
             async with self._client.pipeline(transaction=False) as pipe:
+                pipe.info("server")
+                pipe.hmget(keys.CLEAN, list(symbols))
                 for symbol in symbols:
-                    pipe.hget(keys.state(symbol), "fence")
-                found: list[bytes | None] = await pipe.execute()
-        return {symbol: (fence or b"").decode() for symbol, fence in zip(symbols, found, strict=True)}
+                    pipe.hmget(keys.state(symbol), "fence", "server")
+                info, clean, *states = await pipe.execute()
+        found = {
+            symbol: _Found(*((text or b"").decode() for text in (*state, mark)))
+            for symbol, state, mark in zip(symbols, states, clean, strict=True)
+        }
+        return str(info.get("run_id", "")), found
 
     async def _check_holders(self, fences: Mapping[str, str]) -> None:
         holders = {symbol: holder_of(fence) for symbol, fence in fences.items()}
@@ -109,18 +152,33 @@ class Claims:
         for symbol, holder in held.items():
             raise HeldError(f"{symbol} is written by ingester {holder} ({living[holder]})")
 
-    async def _take_all(self, fences: Mapping[str, str]) -> dict[str, Claimed]:
+    async def _take_all(self, server: str, found: Mapping[str, _Found]) -> dict[str, Claimed]:
         """Claim where the fences are still these; what was claimed is given back where another was faster."""
-        symbols, taken = list(fences), dict[str, Claimed]()
+        symbols, taken = list(found), dict[str, Claimed]()
+        doubtful = {symbol for symbol, one in found.items() if self._is_doubtful(symbol, one, server)}
         # The first alone: of two that want the same symbols, one gets all of them.
         for part in (symbols[:1], symbols[1:]):
-            calls = iter([["4", *symbol_keys(symbol), self._lease.id, fences[symbol]] for symbol in part])
+            calls = iter(
+                [self._call(symbol, found[symbol].fence, "" if symbol in doubtful else server) for symbol in part]
+            )
             replies = dict(zip(part, await self._claim.run_all(calls), strict=True))
-            taken |= {symbol: Claimed.of(reply) for symbol, reply in replies.items() if isinstance(reply, list)}
+            taken |= {
+                symbol: Claimed.of(reply, server, doubtful=symbol in doubtful)
+                for symbol, reply in replies.items()
+                if isinstance(reply, list)
+            }
             for error in (reply for reply in replies.values() if isinstance(reply, Exception)):
                 await self._give_back(taken)
                 raise HeldError(str(error)) if isinstance(error, FencedError) else error
         return taken
+
+    def _is_doubtful(self, symbol: str, found: _Found, server: str) -> bool:
+        if self._restored and holder_of(found.fence) != self._lease.id:
+            return True
+        return found.is_doubtful(server, self._lease.id)
+
+    def _call(self, symbol: str, fence: str, server: str) -> list[str]:
+        return ["4", *symbol_keys(symbol), self._lease.id, fence, server]
 
     async def _give_back(self, claimed: Mapping[str, Claimed]) -> None:
         await self._give_up.run_all(iter([["1", keys.state(symbol), one.fence] for symbol, one in claimed.items()]))

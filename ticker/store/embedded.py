@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Self
 
 from ticker.errors import ConfigError, StoreError
+from ticker.store.seal import break_seal, seal
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +98,8 @@ class EmbeddedServer:
         self._guard = guard
         self._process: subprocess.Popen[bytes] | None = None
         self._opened = ExitStack()
+        self.as_left = False
+        """Whether its data was, at the last start, what the stop before had left in order."""
 
     @property
     def url(self) -> str:
@@ -123,6 +126,7 @@ class EmbeddedServer:
         with ExitStack() as opened:
             lock = self._lock_folder(opened)
             _check_port(self.port)
+            self.as_left = break_seal(self.data_dir)
             log_start = self._rotate_log()
             process = self._spawn([str(binary), *self._arguments()], lock, opened)
             opened.callback(_end, process)
@@ -133,8 +137,13 @@ class EmbeddedServer:
 
     def stop(self) -> None:
         """End it and give the folder free; does nothing where it is not running."""
-        self._process = None
-        self._opened.close()
+        process, self._process = self._process, None
+        with self._opened:
+            # Whoever sends no signal has found it ended: not in order.
+            if process and process.poll() is None:
+                _end(process)
+                if process.returncode == 0:
+                    seal(self.data_dir)
 
     def is_running(self) -> bool:
         """Whether it still lives; one that has ended by itself is cleared away, so that it can be started again."""

@@ -12,6 +12,8 @@ EVENTS = "ticker:events"
 """channel: new symbols and new epochs"""
 OWNERS = "ticker:owners"
 """hash: symbol -> id of the ingester that writes it"""
+CLEAN = "ticker:clean"
+"""hash: symbol -> the fence of the ingester that has stopped in order, last of all"""
 CLOCKS = "ticker:clocks"
 """hash: feed -> its clock, in microseconds, up to which everything is appended"""
 
@@ -47,7 +49,7 @@ def epochs(symbol: str) -> str:
 
 
 def state(symbol: str) -> str:
-    """hash: `fence` and `batch` of the writer, `open` candles, `cursor` of the feed, `backfilled`"""
+    """hash: `fence` and `batch` of the writer, the run of the `server`, `open` candles, `cursor` of the feed, `backfilled`"""
     return f"ticker:state:{{{symbol}}}"
 
 

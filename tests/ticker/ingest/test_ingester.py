@@ -20,10 +20,11 @@ async def run(valkey, valkey_url, make_config, wait_until):
         def __init__(self) -> None:
             self.tasks = {}
 
-        async def __call__(self, *feeds, wait=True, poll_ms=5, **sections):
+        async def __call__(self, *feeds, wait=True, poll_ms=5, restored=False, **sections):
             names = ["hand"] if len(feeds) == 1 else [f"hand{i}" for i in range(len(feeds))]
             feeds_given = [{"type": "simulated", "name": name, "poll_ms": poll_ms} for name in names]
-            ingester = Ingester(valkey, make_config(valkey_url, feeds=feeds_given, **sections), feeds)
+            config = make_config(valkey_url, feeds=feeds_given, **sections)
+            ingester = Ingester(valkey, config, feeds, restored=restored)
             self.tasks[ingester] = asyncio.create_task(ingester.run())
             await wait_until(lambda: not wait or all(feed.polls for feed in feeds))
             return ingester
@@ -178,6 +179,63 @@ async def test_a_clean_stop_leaves_no_sign_of_life(hand_feed, run, valkey):
     assert await valkey.exists(keys.writer(ingester._lease.id))
     await run.stop(ingester)
     assert not await valkey.exists(keys.writer(ingester._lease.id))
+
+
+async def as_if_started_anew(client):
+    """What the store knows of the run of the server is of another run."""
+    await client.hset(keys.state("AAPL"), "server", "an-earlier-run")
+
+
+async def test_a_clean_stop_and_start_keeps_the_epoch(hand_feed, run, valkey, tape, wait_until):
+    """Whatever the server did meanwhile."""
+    feed = hand_feed("AAPL")
+    ingester = await run(feed)
+    feed.give(*tape.trades(3))
+    await wait_until(lambda: valkey.xlen("trades:{AAPL}"))
+    epoch = await valkey.get("epoch:{AAPL}")
+    await run.stop(ingester)
+    await as_if_started_anew(valkey)
+    feed = hand_feed("AAPL")
+    await run(feed)
+    feed.give(*tape.trades(3))
+    await wait_until(lambda: stored(valkey, 6))
+    assert await valkey.get("epoch:{AAPL}") == epoch
+    assert await valkey.hgetall(keys.epochs("AAPL")) == {}
+
+
+async def stored(client, count):
+    return await client.xlen("trades:{AAPL}") == count
+
+
+@pytest.mark.parametrize("how", ["killed", "restored"])
+async def test_where_numbers_may_be_lost_an_epoch_begins_with_the_next_tick(
+    hand_feed, run, valkey, tape, wait_until, how, bury
+):
+    """Also where this ingester stops before it had one; what the old epoch was is kept."""
+    feed = hand_feed("AAPL")
+    ingester = await run(feed)
+    feed.give(*tape.trades(3), tape.quote())
+    await wait_until(lambda: valkey.xlen("trades:{AAPL}"))
+    epoch = await valkey.get("epoch:{AAPL}")
+    await run.stop(ingester)
+    restored = how == "restored"
+    if how == "killed":
+        await as_if_started_anew(valkey)
+        await valkey.delete(keys.CLEAN)
+        idle = await run(hand_feed("AAPL"))
+        await run.stop(idle)
+        await valkey.delete(keys.CLEAN)
+    feed = hand_feed("AAPL")
+    await run(feed, restored=restored)
+    assert await valkey.get("epoch:{AAPL}") == epoch
+    feed.give(*tape.trades(3))
+    await wait_until(lambda: stored(valkey, 6))
+    assert await valkey.get("epoch:{AAPL}") != epoch
+    assert await valkey.hgetall(keys.epochs("AAPL")) == {epoch: b"3 1"}
+    entries = await valkey.xrange("trades:{AAPL}")
+    assert [int(fields[b"seq"]) for _, fields in entries] == [1, 2, 3, 4, 5, 6]
+    run_id = (await valkey.info("server"))["run_id"]
+    assert (await valkey.hget(keys.state("AAPL"), "server")).decode() == run_id
 
 
 TUESDAY, CLOSE = 1_795_530_600 * SECOND, 1_795_554_000 * SECOND

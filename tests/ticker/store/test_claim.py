@@ -154,10 +154,10 @@ async def test_of_two_that_want_the_same_symbols_one_gets_all_of_them(redis_clie
 
 async def test_what_was_claimed_before_another_was_faster_is_given_back(one, other, redis_client, monkeypatch):
     """All or nothing: two that each hold a part would wait for each other for ever."""
-    stale = {"AAPL": "", "IBM": "", "MSFT": ""}
+    stale = {symbol: claim_module._Found("", "", "") for symbol in ("AAPL", "IBM", "MSFT")}
     await other.claim("IBM")
     with pytest.raises(HeldError, match=f"its token is 1-{other.lease.id}"):
-        await one.claims._take_all(stale)
+        await one.claims._take_all("", stale)
     assert await fence(redis_client, "AAPL") == await fence(redis_client, "MSFT") == "1-"
     await other.claim("AAPL", "MSFT")
     assert await fence(redis_client, "AAPL") == f"2-{other.lease.id}"
@@ -209,3 +209,79 @@ async def test_a_store_that_is_not_there_is_unavailable(free_port):
     async with connect(f"redis://127.0.0.1:{free_port()}") as client:
         with pytest.raises(StoreUnavailable):
             await Ingester(client).claim()
+
+
+async def end(ingester, *, clean: bool, symbols=("AAPL",)):
+    """Let an ingester stop in order, or die."""
+    if clean:
+        await ingester.claims.mark_clean({s: await fence(ingester.claims._client, s) for s in symbols})
+    await ingester.lease.release()
+
+
+async def as_if_started_anew(client):
+    """What the store knows of the run of the server is of another run."""
+    await client.hset(keys.state("AAPL"), "server", "an-earlier-run")
+
+
+async def test_while_the_server_runs_no_claim_is_doubtful(one, other, redis_client):
+    """Whether the ingester before stopped in order or died."""
+    (claimed,) = await one.claim()
+    run = (await redis_client.info("server"))["run_id"]
+    assert (claimed.server, await redis_client.hget(keys.state("AAPL"), "server")) == (run, None)
+    await redis_client.hset(keys.state("AAPL"), "server", run)
+    await end(one, clean=False)
+    (claimed,) = await other.claim()
+    assert not claimed.doubtful
+
+
+async def test_after_a_restart_of_the_server_a_claim_is_doubtful_where_nobody_stopped_in_order(
+    one, other, redis_client
+):
+    """And stays so, however often it is claimed, until an append begins the new epoch."""
+    await one.claim()
+    await as_if_started_anew(redis_client)
+    await end(one, clean=False)
+    for ingester in (other, one, other):
+        (claimed,) = await ingester.claim()
+        assert claimed.doubtful
+        assert await redis_client.hget(keys.state("AAPL"), "server") == b"an-earlier-run"
+        await end(ingester, clean=False)
+
+
+async def test_after_a_stop_in_order_no_claim_is_doubtful(one, other, redis_client):
+    """The server may have been started anew meanwhile: the claim writes its run down."""
+    await one.claim()
+    await as_if_started_anew(redis_client)
+    await end(one, clean=True)
+    (claimed,) = await other.claim()
+    assert not claimed.doubtful
+    assert (await redis_client.hget(keys.state("AAPL"), "server")).decode() == claimed.server
+
+
+async def test_a_stop_in_order_counts_once(one, other, redis_client):
+    """Whoever has claimed since and died may have lost something."""
+    await one.claim()
+    await end(one, clean=True)
+    await other.claim()
+    await as_if_started_anew(redis_client)
+    await end(other, clean=False)
+    (claimed,) = await one.claim()
+    assert claimed.doubtful
+
+
+async def test_the_holder_itself_is_not_in_doubt(one, redis_client):
+    """It compares what the store has with what it has seen."""
+    await one.claim()
+    await as_if_started_anew(redis_client)
+    (claimed,) = await one.claim()
+    assert not claimed.doubtful
+
+
+async def test_what_was_put_back_is_doubtful_whatever_it_says(one, redis_client):
+    """Until this process has claimed it."""
+    await one.claim()
+    await end(one, clean=True)
+    lease = Lease(redis_client)
+    claims = Claims(redis_client, lease, restored=True)
+    assert [claimed.doubtful for claimed in await claims.claim(["AAPL", "MSFT"])] == [True, True]
+    assert [claimed.doubtful for claimed in await claims.claim(["AAPL", "MSFT"])] == [False, False]
