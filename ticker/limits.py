@@ -86,6 +86,14 @@ class Limits(BaseModel):
         "",
         "ticks of one feed that wait while the store is away; the feed keeps what is beyond",
     )
+    kept_ticks: int = _limit(
+        50_000,
+        "ticks",
+        "feed",
+        "",
+        "newest appended ticks of one feed that are kept, to be appended again where the store has lost them;"
+        " where it has lost more, a new epoch begins",
+    )
     tick_ahead_s: int = _limit(
         60, "seconds", "feed", "", "how far a tick's time may lie ahead of its feed's clock; one beyond is refused"
     )

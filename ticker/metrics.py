@@ -89,6 +89,13 @@ DROPPED = _counter(
     "Ticks that waited for the store when another ingester took their feed over.",
     "feed",
 )
+REAPPENDED = _counter(
+    "ticker_ticks_reappended",
+    "ticks",
+    "Ticks appended again because the store had lost them, under the same numbers or under new ones.",
+    "feed",
+    "numbers",
+)
 APPENDS = _counter("ticker_appends", "appends", "Atomic appends: one a symbol and poll.", "feed")
 APPEND_TICKS = _histogram(
     "ticker_append_ticks", "ticks", "Ticks of one append; 0 where only candles closed.", "feed", buckets=TICKS_A_TIME

@@ -15,7 +15,8 @@ from feeds.feed import Batch, HistoryCandles, Stored
 from feeds.random_numbers import Counters
 from feeds.tick import Listing, Quote, Tick, Trade
 from ticker.config import Config
-from ticker.ingest.batch_writer import BatchWriter, Parts
+from ticker.ingest.append_queue import Parts
+from ticker.ingest.batch_writer import BatchWriter
 from ticker.ingest.symbol_writer import WriterRules
 from ticker.store import catalog
 from ticker.store.append import Appender
@@ -151,7 +152,7 @@ class Writer:
 
         claims, appender = Claims(client, self.lease), Appender(client, self.lease.id)
         parts = Parts(claims, appender, self.candles, self.streams, check_layout, register)
-        made = {"grace_us": 500_000, "lateness_us": 60 * SECOND, "max_len": 1_000_000} | rules
+        made = {"grace_us": 500_000, "lateness_us": 60 * SECOND, "max_len": 1_000_000, "kept_ticks": 50_000} | rules
         self.batches = BatchWriter("hand", WriterRules(ZoneInfo("America/New_York"), **made), 60 * SECOND, parts)
 
     async def claim(self, *symbols: str, others_live: bool = False) -> dict[str, Stored]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from time import monotonic, perf_counter
 
 from feeds.feed import CLOCK_END, Batch, Feed, FeedError, HistoryFeed
@@ -96,6 +96,13 @@ class FeedRunner:
         async with self._turn:
             await self._take_turn()
 
+    async def verify(self) -> None:
+        """Make sure that the store has all that was appended, once it was away or has lost something."""
+        self._writer.doubt()
+        async with self._turn:
+            if self._started:
+                await self._guard(self._store)
+
     async def keep_hours(self) -> None:
         """Open or close where the hours say so, and take a turn at once: the job of every open and close."""
         if self._failure is None:
@@ -148,17 +155,23 @@ class FeedRunner:
 
     async def _take_turn(self) -> None:
         """Store what waits, start the feed where it is not, poll it, store what it gave."""
-        if self._failure is not None or monotonic() < self._retry_at_s:
-            return
-        try:
-            if not self._started:
-                # What is buffered from before must be stored first: the feed goes on behind it.
-                await self._store()
-                await self._start()
-            turn_ends_s = monotonic() + TURN_S
-            while self._poll_feed() and monotonic() < turn_ends_s:
-                await self._store()
+        if self._failure is None and monotonic() >= self._retry_at_s and await self._guard(self._poll_and_store):
+            self._backoff_s = BACKOFF_FIRST_S
+
+    async def _poll_and_store(self) -> None:
+        if not self._started:
+            # What is buffered from before must be stored first: the feed goes on behind it.
             await self._store()
+            await self._start()
+        turn_ends_s = monotonic() + TURN_S
+        while self._poll_feed() and monotonic() < turn_ends_s:
+            await self._store()
+        await self._store()
+
+    async def _guard(self, step: Callable[[], Awaitable[None]]) -> bool:
+        """Do something with feed and store, and become what its failure makes of the feed; whether it succeeded."""
+        try:
+            await step()
         except StoreUnavailable as error:
             self._note_store_away(error)
         except (FencedError, HeldError) as error:
@@ -169,8 +182,9 @@ class FeedRunner:
             # A feed is anybody's code: what it raises must not end the others.
             self._back_off(error)
         else:
-            self._backoff_s = BACKOFF_FIRST_S
             self._note_store_back()
+            return True
+        return False
 
     def _status(self) -> tuple[FeedState, str]:
         """State and reason; what weighs more hides the rest, which shows once that is over."""

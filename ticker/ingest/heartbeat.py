@@ -19,11 +19,22 @@ HEARTBEAT_S = 0.25
 class Heartbeat:
     """The heart of one ingester. It renews the lease too: who is heard of lives, and who lives is heard of."""
 
-    def __init__(self, client: Redis, lease: Lease, runners: Sequence[FeedRunner], now_us: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        client: Redis,
+        lease: Lease,
+        runners: Sequence[FeedRunner],
+        now_us: Callable[[], int],
+        on_doubt: Callable[[], None],
+    ) -> None:
+        """`on_doubt` is called where the store may have lost something, or others have counted us as dead."""
         self._client = client
         self._lease = lease
         self._runners = runners
         self._now_us = now_us
+        self._on_doubt = on_doubt
+        self._server = ""
+        """The run of the server that answered last."""
 
     async def run(self) -> None:
         """Beat until cancelled."""
@@ -42,10 +53,14 @@ class Heartbeat:
         with answers("heartbeat"):
             async with self._client.pipeline(transaction=False) as pipe:
                 self._lease.renew_in(pipe)
+                pipe.info("server")
                 if clocks:
                     pipe.hset(keys.CLOCKS, mapping=clocks)  # type: ignore[arg-type]
                 if writing:
                     feeds = {runner.name: runner.status() for runner in writing}
                     told = {"ingester": self._lease.id, "time": self._now_us(), "feeds": feeds}
                     pipe.publish(keys.HEARTBEAT, codec.to_json(told))
-                await pipe.execute()
+                renewed, info, *_ = await pipe.execute()
+        server, self._server = self._server, str(info.get("run_id", ""))
+        if renewed is None or self._server != server:
+            self._on_doubt()

@@ -14,8 +14,9 @@ from ticker.calendar import feed_hours
 from ticker.candles.interval import STORED
 from ticker.config import Config, FeedConfig
 from ticker.errors import ConfigError, StoreUnavailable
+from ticker.ingest.append_queue import Parts
 from ticker.ingest.backfill import Backfiller, Reach
-from ticker.ingest.batch_writer import BatchWriter, Parts
+from ticker.ingest.batch_writer import BatchWriter
 from ticker.ingest.feed_runner import STANDBY_S, FeedRunner
 from ticker.ingest.heartbeat import Heartbeat
 from ticker.ingest.opening import Opening
@@ -57,7 +58,11 @@ class Ingester:
         self._now_us = now_us
         candles = config.candles
         rules = WriterRules(
-            config.market.zone, candles.grace_ms * 1000, candles.lateness_s * 1_000_000, config.retention.max_len
+            config.market.zone,
+            candles.grace_ms * 1000,
+            candles.lateness_s * 1_000_000,
+            config.retention.max_len,
+            config.limits.kept_ticks,
         )
         ahead_us, buffered = config.limits.tick_ahead_s * 1_000_000, config.limits.buffered_ticks
         self._candles, self._ticks = CandleReader(client), TickReader(client)
@@ -65,6 +70,7 @@ class Ingester:
         claims, appender = Claims(client, self._lease, restored=restored), Appender(client, self._lease.id)
         parts = Parts(claims, appender, self._candles, self._ticks, self._check_layout, self._register)
         self._feeds = config.feeds
+        self._doubt = asyncio.Event()
         self._hours = feed_hours(config, now_us())
 
         def runner(name: str, feed: Feed) -> FeedRunner:
@@ -91,11 +97,13 @@ class Ingester:
         scheduler.every(HOUSEKEEPING_S, "housekeeping", self.tidy)
         if self._backfillers:
             scheduler.every(BACKFILL_S, "backfill", self.backfill)
+        heartbeat = Heartbeat(self._client, self._lease, self.runners, self._now_us, self._doubt.set)
         scheduler.start()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(scheduler.watch())
-                group.create_task(Heartbeat(self._client, self._lease, self.runners, self._now_us).run())
+                group.create_task(heartbeat.run())
+                group.create_task(self._verify())
         finally:
             await scheduler.stop()
             # One that fails at its end must not keep the others from theirs.
@@ -110,6 +118,13 @@ class Ingester:
     def status(self) -> dict[str, dict[str, object]]:
         """Each feed's state, reason and clock, as the heartbeat carries them."""
         return {runner.name: runner.status() for runner in self.runners}
+
+    async def _verify(self) -> None:
+        """Whenever there is doubt, make sure of all symbols: most of them may have no tick for long."""
+        while True:
+            await self._doubt.wait()
+            self._doubt.clear()
+            await asyncio.gather(*(runner.verify() for runner in self.runners))
 
     async def take_over(self) -> None:
         """Try to take feeds over that stand by: their own polls may be rare."""

@@ -15,7 +15,7 @@ from ticker.errors import BadTick, DuplicateTick
 from ticker.ingest.backfill import Backfill
 from ticker.store.append import Append, ChunkWrite, Run, StreamEnd
 from ticker.store.candle_store import ChunkLog
-from ticker.store.claim import Claimed
+from ticker.store.claim import Claimed, Left
 from ticker.store.tick_stream import Kind
 
 IDS_KEPT = 4_096
@@ -27,12 +27,15 @@ EPOCH_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
 
 @dataclass(frozen=True, slots=True)
 class WriterRules:
-    """What is the same for all symbols: the market's time zone, times in microseconds, the length of streams."""
+    """What is the same for all symbols: the market's time zone, times in microseconds, the length of streams, and
+    the ticks that are kept of one feed.
+    """
 
     zone: ZoneInfo
     grace_us: int
     lateness_us: int
     max_len: int
+    kept_ticks: int
 
 
 class _Lane:
@@ -86,8 +89,10 @@ class SymbolWriter:
         self._batch = 0
         self.epoch = claimed.epoch
         self._new_epoch = None if claimed.epoch and not claimed.doubtful else new_epoch()
-        self._server = claimed.server if claimed.doubtful else ""
-        """The run of the server under which the epoch counts that is yet to begin."""
+        self._server = claimed.server
+        """The run of the server, where it is yet to be written down that nothing is missing."""
+        self.cursor: str | None = claimed.cursor
+        """Where the feed goes on after all that was appended, or is about to be."""
         self._trades, self._quotes = _Lane(claimed.trades, quotes=False), _Lane(claimed.quotes, quotes=True)
         self._ids: dict[str, None] = {}
         self._logs = [ChunkLog(interval, tail) for interval, tail in zip(STORED, tails, strict=True)]
@@ -105,6 +110,21 @@ class SymbolWriter:
     def ends(self) -> tuple[int, int]:
         """The last numbers given to trades and quotes."""
         return self._trades.seq, self._quotes.seq
+
+    @property
+    def newest_time(self) -> int:
+        """The time of the newest tick, in microseconds; 0 where there is none."""
+        return max(self._trades.time, self._quotes.time)
+
+    @property
+    def left(self) -> Left:
+        """How the store must have the symbol, where nothing is under way."""
+        return Left(self.fence, self.epoch, self._trades.began, self._quotes.began, not self.epoch_is_due)
+
+    @property
+    def epoch_is_due(self) -> bool:
+        """Whether the next tick begins a new epoch."""
+        return self._new_epoch is not None
 
     def due(self, clock: int) -> bool:
         """Whether there is something to append at this feed clock, without any tick."""
@@ -161,8 +181,11 @@ class SymbolWriter:
                 self._know_once("quotes", tick.id)
             self._quotes.add(tick.time, codec.quote_entry(tick, self._quotes.seq + 1))
 
-    def finish(self, clock: int, cursor: str | None) -> Append | None:
-        """The append of all that was taken and of the candles that close at this feed clock; None where there is nothing."""
+    def finish(self, clock: int, cursor: str | None, *, whole: bool = True) -> Append | None:
+        """The append of all that was taken and of the candles that close at this feed clock; None where there is nothing.
+
+        `whole`: nothing is missing any more once this is stored.
+        """
         closed = [builder.close(clock) for builder in self._builders]
         traded = bool(self._trades.runs)
         trades_end = self._trades.began
@@ -185,10 +208,10 @@ class SymbolWriter:
             }
             append.event = codec.to_json(event).decode()
             self.epoch, self._new_epoch = self._new_epoch, None
-            if self._server:
-                append.state["server"], self._server = self._server, ""
+        if self._server and whole and not self.epoch_is_due:
+            append.state["server"], self._server = self._server, ""
         if cursor is not None:
-            append.state["cursor"] = cursor
+            append.state["cursor"] = self.cursor = cursor
         if backfill is not None:
             append.chunks += backfill
             append.state["backfilled"] = "1"

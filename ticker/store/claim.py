@@ -30,7 +30,7 @@ class Claimed:
     backfilled: bool = False
     """What was before its first tick is stored."""
     server: str = ""
-    """The run of the server that answered."""
+    """The run of the server, to be written down by the append after which nothing is missing; '' where that is done."""
     doubtful: bool = False
     """Numbers that somebody has seen may be missing, so that the next tick begins a new epoch."""
 
@@ -61,13 +61,21 @@ class _Found:
     clean: str
     """The fence of whoever stopped in order."""
 
-    def is_doubtful(self, server: str, ingester: str) -> bool:
-        """Whether numbers may be lost: the server was started anew, and no writer was there to see what it still had.
+    def is_doubtful(self, server: str) -> bool:
+        """Whether numbers may be lost: the server was started anew, and no writer was there to see what it still had."""
+        return bool(self.fence) and self.server != server and self.clean != self.fence
 
-        Whoever holds the symbol itself knows better, and compares.
-        """
-        in_order = bool(self.fence) and self.clean == self.fence
-        return holder_of(self.fence) != ingester and self.server != server and not in_order
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """How a writer has left a symbol: the ids are those of the last trade and quote."""
+
+    fence: str
+    epoch: str | None
+    trade_id: str
+    quote_id: str
+    whole: bool
+    """Whether all numbers that somebody has seen are there: not where a new epoch is yet to begin."""
 
 
 class Claims:
@@ -79,10 +87,13 @@ class Claims:
         self._client = client
         self._lease = lease
         self._claim = ScriptCalls(client, "claim.lua", "claim")
+        self._verify = ScriptCalls(client, "verify.lua", "claim")
         self._give_up = ScriptCalls(client, "give_up.lua", "claim")
         self._holders: dict[str, str] = {}
         """Who held symbols when they were last wanted here, and lived."""
         self._patient_until_s = 0.0
+        self._doubtful: set[str] = set()
+        """What was doubtful when this process claimed it first."""
 
     async def claim(self, symbols: Sequence[str]) -> list[Claimed]:
         """Become the writer of all these symbols, or of none.
@@ -111,6 +122,24 @@ class Claims:
         if symbol := next((symbol for symbol in symbols if symbol in self._holders), None):
             self._refuse_held({symbol: self._holders[symbol]}, await self._lease.living({self._holders[symbol]}))
 
+    async def changed(self, left: Mapping[str, Left]) -> list[str]:
+        """Those symbols that are not as their writer has left them. Raises `StoreUnavailable`."""
+        server, _ = await self._look([])
+        calls = [
+            [
+                "4",
+                *symbol_keys(symbol),
+                one.fence,
+                one.epoch or "",
+                one.trade_id,
+                one.quote_id,
+                server if one.whole else "",
+            ]
+            for symbol, one in left.items()
+        ]
+        replies = await self._verify.run_all(iter(calls))
+        return [symbol for symbol, reply in zip(left, replies, strict=True) if reply != 1]
+
     async def mark_clean(self, fences: Mapping[str, str]) -> None:
         """Write down, last of all, that the holder of these fences has stopped in order. Raises `StoreUnavailable`.
 
@@ -125,13 +154,13 @@ class Claims:
         with answers("claim"):
             async with self._client.pipeline(transaction=False) as pipe:
                 pipe.info("server")
-                pipe.hmget(keys.CLEAN, list(symbols))
                 for symbol in symbols:
+                    pipe.hget(keys.CLEAN, symbol)
                     pipe.hmget(keys.state(symbol), "fence", "server")
-                info, clean, *states = await pipe.execute()
+                info, *told = await pipe.execute()
         found = {
             symbol: _Found(*((text or b"").decode() for text in (*state, mark)))
-            for symbol, state, mark in zip(symbols, states, clean, strict=True)
+            for symbol, mark, state in zip(symbols, told[::2], told[1::2], strict=True)
         }
         return str(info.get("run_id", "")), found
 
@@ -154,31 +183,34 @@ class Claims:
 
     async def _take_all(self, server: str, found: Mapping[str, _Found]) -> dict[str, Claimed]:
         """Claim where the fences are still these; what was claimed is given back where another was faster."""
-        symbols, taken = list(found), dict[str, Claimed]()
+        symbols, taken, refused = list(found), dict[str, Claimed](), list[Exception]()
         doubtful = {symbol for symbol, one in found.items() if self._is_doubtful(symbol, one, server)}
+        self._doubtful |= doubtful
+        # What is our own may have lost something, too: whoever claims it again has yet to compare.
+        unsure = doubtful | {symbol for symbol, one in found.items() if holder_of(one.fence) in ("", self._lease.id)}
+        runs = {symbol: "" if symbol in unsure else server for symbol in symbols}
         # The first alone: of two that want the same symbols, one gets all of them.
         for part in (symbols[:1], symbols[1:]):
-            calls = iter(
-                [self._call(symbol, found[symbol].fence, "" if symbol in doubtful else server) for symbol in part]
-            )
-            replies = dict(zip(part, await self._claim.run_all(calls), strict=True))
-            taken |= {
-                symbol: Claimed.of(reply, server, doubtful=symbol in doubtful)
-                for symbol, reply in replies.items()
-                if isinstance(reply, list)
-            }
-            for error in (reply for reply in replies.values() if isinstance(reply, Exception)):
+            calls = ([*self._call(symbol, found[symbol].fence), runs[symbol]] for symbol in part)
+            for symbol, reply in zip(part, await self._claim.run_all(iter(calls)), strict=True):
+                if isinstance(reply, list):
+                    due = "" if runs[symbol] else server
+                    taken[symbol] = Claimed.of(reply, due, doubtful=symbol in doubtful)
+                else:
+                    refused.append(reply)
+            if refused:
                 await self._give_back(taken)
-                raise HeldError(str(error)) if isinstance(error, FencedError) else error
+                raise HeldError(str(refused[0])) if isinstance(refused[0], FencedError) else refused[0]
         return taken
 
     def _is_doubtful(self, symbol: str, found: _Found, server: str) -> bool:
-        if self._restored and holder_of(found.fence) != self._lease.id:
-            return True
-        return found.is_doubtful(server, self._lease.id)
+        if holder_of(found.fence) == self._lease.id:
+            # It compares what the store has with what it has seen, but what was doubtful before its time stays so.
+            return symbol in self._doubtful and found.server != server
+        return self._restored or found.is_doubtful(server)
 
-    def _call(self, symbol: str, fence: str, server: str) -> list[str]:
-        return ["4", *symbol_keys(symbol), self._lease.id, fence, server]
+    def _call(self, symbol: str, fence: str) -> list[str]:
+        return ["4", *symbol_keys(symbol), self._lease.id, fence]
 
     async def _give_back(self, claimed: Mapping[str, Claimed]) -> None:
         await self._give_up.run_all(iter([["1", keys.state(symbol), one.fence] for symbol, one in claimed.items()]))

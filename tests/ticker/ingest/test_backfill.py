@@ -274,7 +274,7 @@ async def test_after_a_flush_history_is_made_again(writer, tape, noon, backfill)
     await writer.write(tape.trade())
     assert writer.batches.not_backfilled() == ["AAPL"]
     assert await backfill(noon)
-    assert (await all_candles(writer))["1d"][1][0].trades == 1 + 7 * 60
+    assert (await all_candles(writer))["1d"][1][0].trades == 2 + 7 * 60
 
 
 async def test_the_check_says_that_history_cannot_be_checked(writer, tape, noon, backfill):

@@ -181,6 +181,30 @@ async def test_a_clean_stop_leaves_no_sign_of_life(hand_feed, run, valkey):
     assert not await valkey.exists(keys.writer(ingester._lease.id))
 
 
+async def test_what_a_flush_has_taken_is_back_at_once(hand_feed, run, valkey, tape, wait_until):
+    """Also where no tick comes any more: the heart notices. A second flush is no other."""
+    feed = hand_feed("AAPL", "QUIET")
+    await run(feed)
+    feed.give(*tape.trades(5))
+    await wait_until(lambda: stored(valkey, 5))
+    for _ in range(2):
+        epoch = await valkey.get("epoch:{AAPL}")
+        await valkey.flushall()
+        await wait_until(lambda: stored(valkey, 5), 2)
+        assert await valkey.get("epoch:{AAPL}") != epoch
+        await wait_until(lambda: valkey.hexists("symbols", "QUIET"), 2)
+
+
+async def test_a_quiet_ingester_notices_that_it_was_replaced(hand_feed, run, valkey, wait_until):
+    """Its sign of life finds that it had run out; it need not have a tick to append."""
+    old = await run(hand_feed("AAPL"))
+    await valkey.hset(keys.state("AAPL"), "fence", "9-other")
+    await valkey.set(keys.writer("other"), "another process")
+    await valkey.delete(keys.writer(old._lease.id))
+    await wait_until(lambda: old.runners[0].state == "standby", 2)
+    assert old.runners[0].reason == "AAPL is written by ingester other (another process)"
+
+
 async def as_if_started_anew(client):
     """What the store knows of the run of the server is of another run."""
     await client.hset(keys.state("AAPL"), "server", "an-earlier-run")

@@ -10,7 +10,7 @@ from ticker.store.claim import Claimed
 
 SECOND = 1_000_000
 NOWHERE = StreamEnd()
-RULES = WriterRules(ZoneInfo("America/New_York"), 500_000, 60 * SECOND, 1000)
+RULES = WriterRules(ZoneInfo("America/New_York"), 500_000, 60 * SECOND, 1000, 1000)
 
 
 def made(epoch=None, trades=NOWHERE, quotes=NOWHERE):
