@@ -98,7 +98,8 @@ class Item:
         """`whole`, `gap` or `reset`: what becomes of it, as far as is known once its first block is there."""
         if self._reset:
             return "reset"
-        if self.seq == self.track.seq:
+        if self.seq == self.track.seq or self._recording.newest(self.track.seq - self.seq, 1):
+            # What has come since it was prepared needs no block.
             return "whole"
         whole = self.block is not None and self.block.whole and self.block.first <= self.seq + 1
         return "whole" if whole else "gap"
