@@ -26,6 +26,7 @@ LAYERS = {
     "ticker.redact": 1,
     "ticker.candles": 1,
     "ticker.store": 2,
+    "ticker.archive": 2,
     "ticker.ingest": 3,
     "ticker.hub": 3,
     "ticker.history": 3,
@@ -73,9 +74,12 @@ OWNERS = {
     "httpx": ("ticker.client.rest",),
     "pandas": ("ticker.client.shapes",),
     "polars": ("ticker.client.shapes",),
+    "pyarrow": ("ticker.archive",),
+    "fsspec": ("ticker.archive.storage",),
     "numpy": (
         "ticker.candles",
         "ticker.store.candle_store",
+        "ticker.archive",
         "ticker.history.candles",
         "ticker.ingest.backfill",
         "feeds",
@@ -89,6 +93,8 @@ REDIS_BY_NAME = (
     "ticker.check",
     "ticker.ingest.ingester",
     "ticker.ingest.heartbeat",
+    "ticker.ingest.archiver",
+    "ticker.ingest.housekeeping",
     "ticker.history",
 )
 """They hand a client on: `from redis.asyncio import Redis`, and that only in annotations."""

@@ -16,6 +16,7 @@ from starlette.middleware import Middleware
 from feeds.feed import Feed
 from feeds.market import Market
 from feeds.registry import feed_kinds
+from ticker.archive.archive import open_archive
 from ticker.calendar import feed_hours
 from ticker.candles.interval import INTERVALS
 from ticker.config import Config
@@ -105,9 +106,12 @@ async def check_store(client: Redis) -> None:
 @asynccontextmanager
 async def ingesting(config: Config, feeds: Sequence[Feed], *, restored: bool = False) -> AsyncIterator[Ingester]:
     """Feeds into the store, for as long as the block lasts; `restored` where it may hold an earlier copy."""
+    archive = open_archive(config)
+    if archive is not None:
+        await asyncio.to_thread(archive.check)
     async with _connect(config, "ticker-ingest") as client:
         await check_store(client)
-        ingester = Ingester(client, config, feeds, restored=restored)
+        ingester = Ingester(client, config, feeds, archive=archive, restored=restored)
         async with running(ingester.run):
             yield ingester
 

@@ -197,6 +197,30 @@ class RetentionConfig(_Section):
     candles: CandleRetention = CandleRetention()
 
 
+def _not_for_ever(value: int | None) -> int:
+    if value is None:
+        raise ValueError("found 'forever'; allowed: a whole number and one of s m h d w y (as in 1h)")
+    return value
+
+
+class ArchiveConfig(_Section):
+    """Where what ages out of Redis is kept as Parquet files; without `url`, nothing is."""
+
+    url: str | None = Field(
+        None,
+        min_length=1,
+        description="a folder, or the URL of an object store (`s3://bucket/prefix`, by fsspec); none: off",
+    )
+    every: Annotated[Duration, AfterValidator(_not_for_ever)] = Field(
+        Microseconds(UNITS_US["h"]), description="time between two runs of the job that writes it"
+    )
+
+    @property
+    def every_s(self) -> float:
+        """In seconds."""
+        return (self.every or 0) / 1_000_000
+
+
 class CandleConfig(_Section):
     """When candles close and are shown."""
 
@@ -224,6 +248,7 @@ class Config(_Section):
     market: MarketConfig = MarketConfig()
     feeds: tuple[FeedConfig, ...] = Field(default_factory=lambda: (FeedConfig.model_validate({"type": "simulated"}),))
     retention: RetentionConfig = RetentionConfig()
+    archive: ArchiveConfig = ArchiveConfig()
     candles: CandleConfig = CandleConfig()
     websocket: WebSocketConfig = WebSocketConfig()
     limits: Limits = Limits()
@@ -266,6 +291,8 @@ class Config(_Section):
         """The configuration in force as YAML; `show_url` takes the secrets out of an address."""
         tree = self.model_dump(mode="json", by_alias=True)
         tree["redis"]["url"] = "embedded" if self.redis.url == "embedded" else show_url(self.redis.url)
+        if self.archive.url:
+            tree["archive"]["url"] = without_secrets(self.archive.url)
         tree["feeds"] = [
             {key: feed[key] for key in feed if key != "options"} | feed["options"] for feed in tree["feeds"]
         ]
@@ -368,6 +395,7 @@ ALLOWED = {
     "greater_than": "more than {gt}",
     "less_than_equal": "{le} or less",
     "less_than": "less than {lt}",
+    "string_too_short": "a text of {min_length} characters or more",
     "string_pattern_mismatch": "a text of the form {pattern}",
 }
 """What a setting may be, in our words, by the kind of mistake in pydantic's."""

@@ -9,7 +9,8 @@ TickerError
 │   ├── StoreUnavailable no answer, or no writing, for now (503)
 │   ├── FencedError      another ingester has taken over
 │   ├── HeldError        another ingester, which lives, writes a symbol that is wanted
-│   └── AppendConflict   the store does not hold what the writer last saw
+│   ├── AppendConflict   the store does not hold what the writer last saw
+│   └── ArchiveError     the archive cannot be read or written
 └── RefusedTick          a tick that is not stored
     ├── BadTick          its values cannot be kept exactly
     ├── LateTick         it comes later than `candles.lateness_s`
@@ -82,6 +83,10 @@ class HeldError(StoreError):
 
 class AppendConflict(StoreError):
     """The store does not hold what the writer last saw of a symbol."""
+
+
+class ArchiveError(StoreError):
+    """The archive cannot be read or written."""
 
 
 class RefusedTick(TickerError):

@@ -103,6 +103,24 @@ class Limits(BaseModel):
     store_timeout_s: int = _limit(
         5, "seconds", "store command", "unavailable", "time in which the store must answer, or a connection be free"
     )
+    archive_footers: int = _limit(
+        4_096, "files", "process", "", "footers of archived files that are kept in memory; the one longest unused goes"
+    )
+    unarchived_ticks: int = _limit(
+        4_000_000,
+        "entries",
+        "symbol",
+        "",
+        "entries of one stream that may wait for the archive; beyond, the oldest are trimmed and lost",
+        least=1_000,
+    )
+    unarchived_s: int = _limit(
+        604_800,
+        "seconds",
+        "symbol",
+        "",
+        "how long ticks and candles beyond their retention may wait for the archive before they are trimmed and lost",
+    )
     log_lines_per_minute: int = _limit(
         60,
         "lines",

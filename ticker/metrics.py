@@ -120,6 +120,13 @@ FEED_CLOCK = _gauge(
     across="livemax",
 )
 
+# The archive.
+ARCHIVED_ROWS = _counter("ticker_archive_rows", "rows", "Ticks and candles written to the archive.", "kind")
+ARCHIVE_FAILURES = _counter("ticker_archive_failures", "runs", "Runs of the archive job that could not finish.")
+ARCHIVE_LOST = _counter(
+    "ticker_archive_lost_rows", "ticks", "Ticks that were trimmed before they were archived.", "kind"
+)
+
 # The scheduler.
 TASK_SECONDS = _histogram("ticker_task_seconds", "seconds", "Time that one run of a scheduled task took.", "task")
 TASK_LATE = _histogram("ticker_task_late_seconds", "seconds", "How late runs of a scheduled task started.", "task")

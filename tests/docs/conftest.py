@@ -39,6 +39,9 @@ KINDS = {
     "feed entry point": ("toml", "entry-point"),
     "feed config": ("yaml", "dice"),
     "store user": ("redis", r"\w+"),
+    "layout": ("text", ""),
+    "archive program": ("python", "archive"),
+    "archive query": ("sql", "archive"),
 }
 """Kinds of blocks, by their language and the words behind it. Of each kind, the marker `blocks` gives a test all blocks."""
 

@@ -13,7 +13,7 @@ from ticker.limits import Limits
 from ticker.store.address import public_address
 
 REPOSITORY = Path(__file__).parents[2]
-SECTIONS = "redis, server, ingest, logging, market, feeds, retention, candles, websocket, limits"
+SECTIONS = "redis, server, ingest, logging, market, feeds, retention, archive, candles, websocket, limits"
 DURATIONS = "a whole number and one of s m h d w y (as in 2d), or forever"
 
 
@@ -430,3 +430,28 @@ def test_config_yaml_of_the_repository_states_the_defaults():
     """Copied away, or deleted, it changes nothing."""
     shipped = load_config(REPOSITORY / "config.yaml")
     assert shipped.model_dump() == Config().model_dump()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "{every: forever}",
+            "archive.every: found 'forever'; allowed: a whole number and one of s m h d w y (as in 1h)",
+        ),
+        ("{every: 5}", "archive.every: 5 is no duration; allowed: a whole number and one of s m h d w y"),
+        ("{url: ''}", "archive.url: found ''; allowed: a text of 1 characters or more"),
+    ],
+)
+def test_an_archive_needs_a_place_and_a_pace(refusal, text, message):
+    """Both have defaults: none, and an hour."""
+    assert Config().archive.url is None
+    assert Config().archive.every_s == 3600
+    assert message in refusal(f"archive: {text}")
+
+
+def test_the_archive_s_address_is_shown_without_its_secret():
+    """As that of the store."""
+    shown = Config(archive={"url": "s3://key:secretword@bucket/x"}).as_yaml(str)
+    assert "secretword" not in shown
+    assert "bucket" in shown

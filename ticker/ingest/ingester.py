@@ -10,15 +10,19 @@ from redis.asyncio import Redis
 
 from feeds.feed import CLOCK_END, Feed, HistoryFeed
 from feeds.tick import Listing
+from ticker import metrics
+from ticker.archive.archive import Archive
 from ticker.calendar import feed_hours
 from ticker.candles.interval import STORED
 from ticker.config import Config, FeedConfig
-from ticker.errors import ConfigError, StoreUnavailable
+from ticker.errors import ArchiveError, ConfigError, StoreError, StoreUnavailable
 from ticker.ingest.append_queue import Parts
+from ticker.ingest.archiver import Archiver
 from ticker.ingest.backfill import Backfiller, Reach
 from ticker.ingest.batch_writer import BatchWriter
 from ticker.ingest.feed_runner import STANDBY_S, FeedRunner
 from ticker.ingest.heartbeat import Heartbeat
+from ticker.ingest.housekeeping import Housekeeping
 from ticker.ingest.opening import Opening
 from ticker.ingest.scheduler import Scheduler
 from ticker.ingest.symbol_writer import WriterRules
@@ -50,6 +54,7 @@ class Ingester:
         feeds: Sequence[Feed],
         now_us: Callable[[], int] = wall_us,
         *,
+        archive: Archive | None = None,
         restored: bool = False,
     ) -> None:
         """`restored`: the store may hold an earlier copy, whatever it says of itself."""
@@ -57,13 +62,21 @@ class Ingester:
         self._config = config
         self._now_us = now_us
         candles = config.candles
+        max_len = config.retention.max_len
+        if archive is not None:
+            # Trimming to that length is left to housekeeping, which knows what is archived.
+            max_len = max(max_len, config.limits.unarchived_ticks)
         rules = WriterRules(
             config.market.zone,
             candles.grace_ms * 1000,
             candles.lateness_s * 1_000_000,
-            config.retention.max_len,
+            max_len,
             config.limits.kept_ticks,
         )
+        self._archiver = None
+        if archive is not None:
+            self._archiver = Archiver(archive, client, config.market.zone, rules.grace_us + rules.lateness_us)
+        self._housekeeping = Housekeeping(client, config, self._archiver)
         ahead_us, buffered = config.limits.tick_ahead_s * 1_000_000, config.limits.buffered_ticks
         self._candles, self._ticks = CandleReader(client), TickReader(client)
         self._lease = Lease(client)
@@ -95,6 +108,8 @@ class Ingester:
                 scheduler.at(changes, f"open or close {runner.name}", runner.keep_hours)
         scheduler.every(STANDBY_S, "take over", self.take_over)
         scheduler.every(HOUSEKEEPING_S, "housekeeping", self.tidy)
+        if self._archiver:
+            scheduler.every(self._config.archive.every_s, "archive", self.archive)
         if self._backfillers:
             scheduler.every(BACKFILL_S, "backfill", self.backfill)
         heartbeat = Heartbeat(self._client, self._lease, self.runners, self._now_us, self._doubt.set)
@@ -134,17 +149,31 @@ class Ingester:
 
     async def tidy(self) -> None:
         """Forget ticks and candles that are older than they are kept."""
-        retention = self._config.retention
         for runner in self.runners:
             # The last clock of an ended replay is no time to count from; a feed that stands by has none.
             if not 0 < runner.clock < CLOCK_END:
                 continue
             for listing in runner.listings():
-                if retention.ticks is not None:
-                    await self._ticks.trim(listing.symbol, max(runner.clock - retention.ticks, 0) // 1000)
-                for base in STORED:
-                    if (kept := retention.candles.of(base.name)) is not None:
-                        await self._candles.trim(listing.symbol, base, runner.clock - kept)
+                await self._housekeeping.trim(listing.symbol, runner.clock)
+
+    async def archive(self) -> None:
+        """Write to the archive what it does not have; one symbol that cannot be keeps no other from it."""
+        assert self._archiver is not None
+        for runner in self.runners:
+            for listing in runner.listings() if runner.clock else ():
+                try:
+                    await self._archiver.archive(listing.symbol, runner.clock)
+                    await self._archiver.compact(listing.symbol)
+                except StoreUnavailable:
+                    # The runners report it, and the next turn goes on.
+                    return
+                except (StoreError, ConfigError) as error:
+                    metrics.ARCHIVE_FAILURES.inc()
+                    log.error(
+                        "%s cannot be archived for now: %s", listing.symbol, error, extra={"symbol": listing.symbol}
+                    )
+                    if isinstance(error, ArchiveError | ConfigError):
+                        return
 
     async def backfill(self) -> None:
         """Store what feeds know of before their first tick: most often there is nothing left to do."""

@@ -8,7 +8,7 @@ nothing derived from a tick can be there without it.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from redis.asyncio import Redis
@@ -17,7 +17,7 @@ from redis.asyncio.client import Pipeline
 from ticker.candles.candle import Candle, Candles
 from ticker.candles.interval import STORED, Interval
 from ticker.candles.packed import pack, unpack, unpack_open
-from ticker.store import keys
+from ticker.store import archived, keys
 from ticker.store.append import ChunkWrite, StreamEnd
 from ticker.store.connection import answers
 
@@ -43,6 +43,8 @@ class StoredCandles:
     complete: bool
     epoch: str | None
     trades: StreamEnd
+    oldest: int | None = None
+    """The open time of the oldest closed candle of all that are stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,19 @@ def chunks_of(candles: Candles) -> list[Chunk]:
     """Candles cut into chunks; takes about 0.1 ms a chunk, and needs no loop: many are best cut in a thread."""
     cuts = range(0, len(candles), CHUNK_CANDLES)
     return [Chunk(part, pack(part)) for part in (candles.part(first, first + CHUNK_CANDLES) for first in cuts)]
+
+
+class CandleSource(Protocol):
+    """What history reads candles from: the chunks, or the chunks and the archive as if they were one."""
+
+    async def read(self, symbol: str, base: Interval, start: int, end: int, *, newest: bool) -> StoredCandles:
+        """Candles with start <= time < end, a bounded number of them: the newest or the oldest."""
+
+    async def tail(self, symbol: str, base: Interval, since: int) -> list[Candles]:
+        """The newest chunks, whole, in order of time, back to the one that holds `since`."""
+
+    async def oldest(self, symbol: str, base: Interval) -> Oldest | None:
+        """The oldest candle; None where there is none."""
 
 
 class CandleReader:
@@ -106,6 +121,13 @@ class CandleReader:
         forming = [Oldest(candle.time, forming=True) for candle in unpack_open(reply[2])[base.name]]
         return min(closed + forming, key=lambda found: found.time, default=None)
 
+    async def archived(self, symbol: str, base: Interval) -> int | None:
+        """The open time of the last candle that is known to be archived."""
+        with answers("archived"):
+            noted: Any = await self._read.registered_client.hget(keys.archived(symbol), f"candles_{base.name}")
+        found = archived.place(noted)
+        return found[0] if found else None
+
     async def trim(self, symbol: str, base: Interval, before: int) -> int:
         """Forget chunks whose candles are all older than `before`; how many were dropped."""
         index, chunks = keys.chunk_index(symbol, base.name), keys.chunks(symbol, base.name)
@@ -132,7 +154,7 @@ def _read_keys(symbol: str, base: Interval) -> list[str]:
 
 
 def _stored(reply: Any, base: Interval, start: int, end: int, *, newest: bool) -> StoredCandles:
-    epoch, trade_id, kept, more, packed = reply
+    epoch, trade_id, kept, more, packed, oldest = reply
     chunks = [unpack(chunk) for chunk in packed]
     if newest:
         chunks.reverse()
@@ -142,6 +164,7 @@ def _stored(reply: Any, base: Interval, start: int, end: int, *, newest: bool) -
         complete=not more,
         epoch=epoch.decode() if epoch else None,
         trades=StreamEnd.of(trade_id, None),
+        oldest=int(oldest) if oldest else None,
     )
 
 

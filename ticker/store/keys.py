@@ -61,3 +61,8 @@ def chunks(symbol: str, interval: str) -> str:
 def chunk_index(symbol: str, interval: str) -> str:
     """Sorted set: the fields of `chunks`, by time"""
     return f"ticker:index:{{{symbol}}}:{interval}"
+
+
+def archived(symbol: str) -> str:
+    """Hash: kind -> the last that is in the archive"""
+    return f"ticker:archived:{{{symbol}}}"

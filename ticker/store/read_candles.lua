@@ -2,7 +2,7 @@
 --
 -- KEYS  1 state  2 trades stream  3 epoch  4 chunks  5 chunk index
 -- ARGV  1 first time  2 end  3 most chunks  4 `1`: the newest chunks first, else the oldest
--- Answers: epoch, last trade id, open candles, `1` where there are more chunks, chunks
+-- Answers: epoch, last trade id, open candles, `1` where there are more chunks, chunks, field of the oldest chunk of all
 local call = redis.call
 local first, last, most = ARGV[1], ARGV[2], tonumber(ARGV[3])
 
@@ -35,4 +35,5 @@ if call('EXISTS', KEYS[2]) == 1 then
     end
   end
 end
-return { call('GET', KEYS[3]), id, call('HGET', KEYS[1], 'open'), more and 1 or 0, chunks }
+local oldest = call('ZRANGE', KEYS[5], 0, 0)[1] or false
+return { call('GET', KEYS[3]), id, call('HGET', KEYS[1], 'open'), more and 1 or 0, chunks, oldest }

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
 from ticker.errors import StoreError
-from ticker.store import keys
+from ticker.store import archived, keys
 from ticker.store.append import StreamEnd
 from ticker.store.connection import answers
 
@@ -66,6 +66,27 @@ class Page:
     """Number and fields, flat, in order."""
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A read of a stream, with what else must be known at that moment to go on beyond it."""
+
+    entries: list[Entry]
+    oldest: tuple[int, int] | None
+    """The id of the oldest entry that is kept."""
+    archived: tuple[int, int] | None
+    """The id up to which the archive is known to have everything."""
+
+
+class TickSource(Protocol):
+    """What history reads ticks from: the streams, or the streams and the archive as if they were one."""
+
+    async def tips(self, kind: Kind, symbols: Sequence[str]) -> list[Tip]:
+        """Where the streams of these symbols stand, each at one moment."""
+
+    async def read(self, kind: Kind, symbol: str, first: str, last: str, *, newest: bool = False) -> list[Entry]:
+        """Entries with ids from `first` to `last`, at most `ENTRIES_PER_READ`: the oldest, or the newest first."""
+
+
 class TickReader:
     """Reads streams back."""
 
@@ -118,6 +139,21 @@ class TickReader:
                 reply = await self._client.xrange(key, first, last, ENTRIES_PER_READ)
         return [_entry(*entry) for entry in reply]
 
+    async def read_kept(self, kind: Kind, symbol: str, first: str, last: str, *, newest: bool) -> Kept:
+        """The same as `read`, with where the stream begins at that moment."""
+        key = STREAM[kind](symbol)
+        with answers("ticks"):
+            async with self._client.pipeline(transaction=True) as pipe:
+                if newest:
+                    pipe.xrevrange(key, last, first, ENTRIES_PER_READ)
+                else:
+                    pipe.xrange(key, first, last, ENTRIES_PER_READ)
+                pipe.xrange(key, count=1)
+                pipe.hget(keys.archived(symbol), kind)
+                page, oldest, noted = await pipe.execute()
+        begins = archived.place(oldest[0][0]) if oldest else None
+        return Kept([_entry(*entry) for entry in page], begins, archived.place(noted))
+
     async def newest(self, kind: Kind, symbol: str, count: int, until: int) -> list[Entry]:
         """The `count` entries up to and with sequence number `until`, in order; fewer where fewer are kept."""
         found: list[Entry] = []
@@ -140,6 +176,11 @@ class TickReader:
                 ids = [fields[b"id"].decode() for _, fields in entries if b"id" in fields]
         return ids[::-1]
 
+    async def length(self, kind: Kind, symbol: str) -> int:
+        """How many ticks a stream has."""
+        with answers("ticks"):
+            return int(await self._client.xlen(STREAM[kind](symbol)))
+
     async def trim(self, symbol: str, before_ms: int) -> None:
         """Forget ticks whose ids are older, a macro node at a time."""
         with answers("trim"):
@@ -147,6 +188,17 @@ class TickReader:
                 for kind in KINDS:
                     pipe.xtrim(STREAM[kind](symbol), minid=before_ms, approximate=True)
                 await pipe.execute()
+
+    async def trim_to(self, kind: Kind, symbol: str, before: str | None, max_len: int) -> int:
+        """Forget ticks whose ids are older, and those beyond a length, a macro node at a time; how many went by age."""
+        key = STREAM[kind](symbol)
+        with answers("trim"):
+            async with self._client.pipeline(transaction=False) as pipe:
+                if before is not None:
+                    pipe.xtrim(key, minid=before, approximate=True)
+                pipe.xtrim(key, maxlen=max_len, approximate=True)
+                replies: list[int] = await pipe.execute()
+        return replies[0] if before is not None else 0
 
 
 def _tip(reply: Any) -> Tip:

@@ -4,7 +4,9 @@ from time import monotonic_ns
 
 import pytest
 
-from ticker.errors import ConfigError
+from ticker.archive.archive import open_archive
+from ticker.archive.layout import END, FIRST
+from ticker.errors import ArchiveError, ConfigError
 from ticker.ingest.ingester import Ingester
 from ticker.store import keys
 
@@ -24,7 +26,7 @@ async def run(valkey, valkey_url, make_config, wait_until):
             names = ["hand"] if len(feeds) == 1 else [f"hand{i}" for i in range(len(feeds))]
             feeds_given = [{"type": "simulated", "name": name, "poll_ms": poll_ms} for name in names]
             config = make_config(valkey_url, feeds=feeds_given, **sections)
-            ingester = Ingester(valkey, config, feeds, restored=restored)
+            ingester = Ingester(valkey, config, feeds, archive=open_archive(config), restored=restored)
             self.tasks[ingester] = asyncio.create_task(ingester.run())
             await wait_until(lambda: not wait or all(feed.polls for feed in feeds))
             return ingester
@@ -121,6 +123,48 @@ async def test_old_ticks_and_candles_are_forgotten(valkey, hand_feed, run, tape,
     assert chunks[1] >= feed.clock - HOUR
     assert await valkey.hlen("ticker:candles:{AAPL}:1s") == len(chunks)
     assert await valkey.zcard("ticker:index:{AAPL}:1m") == minutes
+
+
+async def test_the_archive_job_keeps_up_with_the_feeds(hand_feed, run, tape, wait_until, tmp_path, new_tape):
+    """Of every symbol, again and again, in the background."""
+    feed, archive_of = hand_feed("AAPL", "MSFT"), {"url": str(tmp_path / "archive"), "every": "1s"}
+    ingester = await run(feed, archive=archive_of)
+    other = new_tape("MSFT")
+    reader = open_archive(ingester._config)
+    for _ in range(2):
+        feed.give(*tape.trades(5), *other.trades(3))
+        await wait_until(lambda: len(archived(reader, "AAPL")) == len(tape.ticks))
+        await wait_until(lambda: len(archived(reader, "MSFT")) == len(other.ticks))
+
+
+def archived(reader, symbol):
+    reader.index.again("trades", symbol)
+    return reader.ticks("trades", symbol, FIRST, END, 10**6, newest=False)
+
+
+async def test_an_archive_that_cannot_be_written_stops_nobody(
+    hand_feed, run, tape, wait_until, tmp_path, valkey, caplog, monkeypatch
+):
+    """Ticks go on; it is told, and tried again."""
+
+    def refuse(self, path, content):
+        raise ArchiveError("the archive: no space left")
+
+    feed = hand_feed("AAPL")
+    with monkeypatch.context() as full:
+        full.setattr("ticker.archive.storage.LocalStorage.write", refuse)
+        ingester = await run(feed, archive={"url": str(tmp_path / "archive"), "every": "1s"})
+        feed.give(*tape.trades(5))
+        await wait_until(lambda: "AAPL cannot be archived for now: the archive: no space left" in caplog.text)
+        feed.give(*tape.trades(5))
+        await wait_until(lambda: stream_length(valkey, 10))
+    assert ingester.runners[0].state == "live"
+    reader = open_archive(ingester._config)
+    await wait_until(lambda: len(archived(reader, "AAPL")) == 10)
+
+
+async def stream_length(valkey, wanted):
+    return await valkey.xlen("trades:{AAPL}") == wanted
 
 
 async def test_an_ingester_that_stands_by_tells_nothing(hand_feed, run, valkey, wait_until):

@@ -1,0 +1,70 @@
+"""Knows which files the archive has of each kind and symbol, without asking the storage each time."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import monotonic
+
+from ticker.archive.layout import FIRST, File, Place, Stretch, parse, stretches, symbol_folder
+from ticker.archive.storage import Storage
+
+LISTED_FOR_S = 60.0
+"""Files that somebody else has written are seen after this long; sooner where it is known that they are there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The files of one kind and symbol at a time."""
+
+    files: tuple[File, ...]
+    listed_s: float
+    stretches: list[Stretch] = field(default_factory=list)
+    """Their rows that count, in order."""
+
+    @property
+    def newest(self) -> File | None:
+        """The file with the last row of the newest generation."""
+        return max(self.files, key=lambda file: (file.generation, file.last), default=None)
+
+    @property
+    def last(self) -> Place:
+        """Up to where there is something, of the newest generation."""
+        return self.newest.last if self.newest else FIRST
+
+
+class Index:
+    """Listings that are kept; may be used by several threads."""
+
+    def __init__(self, storage: Storage, clock_s: Callable[[], float] = monotonic) -> None:
+        self._storage = storage
+        self._clock_s = clock_s
+        self._listings: dict[tuple[str, str], Listing] = {}
+        self._lock = threading.Lock()
+
+    def of(self, kind: str, symbol: str, reaches: Place = FIRST) -> Listing:
+        """The files of a kind and symbol; listed again where they are known to reach further than what was seen."""
+        with self._lock:
+            known = self._listings.get((kind, symbol))
+        if known and known.last >= reaches and self._clock_s() - known.listed_s < LISTED_FOR_S:
+            return known
+        return self.again(kind, symbol)
+
+    def again(self, kind: str, symbol: str) -> Listing:
+        """The files of a kind and symbol as they are now."""
+        listed_s = self._clock_s()
+        found = (parse(path) for path in self._storage.files(symbol_folder(kind, symbol)))
+        return self._keep(kind, symbol, [file for file in found if file], listed_s)
+
+    def changed(self, kind: str, symbol: str, added: list[File], removed: list[File]) -> None:
+        """What we have written ourselves need not be asked for."""
+        known = self.of(kind, symbol)
+        kept = {file.path: file for file in (*known.files, *added)}
+        for file in removed:
+            kept.pop(file.path, None)
+        self._keep(kind, symbol, list(kept.values()), known.listed_s)
+
+    def _keep(self, kind: str, symbol: str, files: list[File], listed_s: float) -> Listing:
+        made = Listing(tuple(sorted(files, key=lambda file: file.path)), listed_s, stretches(files))
+        with self._lock:
+            self._listings[kind, symbol] = made
+        return made
