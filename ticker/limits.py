@@ -103,6 +103,9 @@ class Limits(BaseModel):
     store_timeout_s: int = _limit(
         5, "seconds", "store command", "unavailable", "time in which the store must answer, or a connection be free"
     )
+    archive_reads: int = _limit(
+        2, "reads", "process", "", "reads of the archive that a gateway does at once; more wait for their turn", most=64
+    )
     archive_footers: int = _limit(
         4_096, "files", "process", "", "footers of archived files that are kept in memory; the one longest unused goes"
     )

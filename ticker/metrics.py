@@ -126,6 +126,9 @@ ARCHIVE_FAILURES = _counter("ticker_archive_failures", "runs", "Runs of the arch
 ARCHIVE_LOST = _counter(
     "ticker_archive_lost_rows", "ticks", "Ticks that were trimmed before they were archived.", "kind"
 )
+ARCHIVE_SECONDS = _histogram(
+    "ticker_archive_read_seconds", "seconds", "Reads of the archive for history, with their wait."
+)
 
 # The scheduler.
 TASK_SECONDS = _histogram("ticker_task_seconds", "seconds", "Time that one run of a scheduled task took.", "task")

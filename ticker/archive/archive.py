@@ -4,7 +4,7 @@ Everything here waits for the storage: call it in a thread.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -71,10 +71,14 @@ class Archive:
             found: list[Entry] = []
             parts = [s for s in listing.stretches if s.low < high and low < s.high]
             for stretch in reversed(parts) if newest else parts:
-                for entries in self._entries(kind, stretch, low, high, newest=newest):
-                    found += entries
-                    if len(found) >= count:
-                        return found[:count]
+                for rows in self._rows(stretch, low, high, newest=newest):
+                    room = count - len(found)
+                    # Only what is wanted is decoded: that costs more than to read it.
+                    part = rows.slice(max(rows.num_rows - room, 0)) if newest else rows.slice(0, room)
+                    entries = tables.entries_of(kind, part)
+                    found += reversed(entries) if newest else entries
+                    if len(found) == count:
+                        return found
             return found
 
         return self._reading(kind, symbol, reaches, read)
@@ -194,15 +198,14 @@ class Archive:
             self._storage.write(ABOUT, codec.to_json(self._about()))
         self._is_ours = True
 
-    def _entries(self, kind: Kind, stretch: Stretch, low: Place, high: Place, *, newest: bool) -> Iterator[list[Entry]]:
-        """The ticks of a stretch with low <= id < high, some at a time; the newest first, where these are wanted."""
+    def _rows(self, stretch: Stretch, low: Place, high: Place, *, newest: bool) -> Iterator[Any]:
+        """The ticks of a stretch with low <= id < high, a table at a time, perhaps the newest first."""
         first, end = max(low, stretch.low), min(high, stretch.high)
         for table in self.files.groups(stretch.file, first, end, newest=newest):
             ms, seqs = tables.places_of(table)
             after = (ms > first.at) | ((ms == first.at) & (seqs >= first.seq))
             before = (ms < end.at) | ((ms == end.at) & (seqs < end.seq))
-            found = tables.entries_of(kind, table.filter(after & before))
-            yield found[::-1] if newest else found
+            yield table.filter(after & before)
 
     def _listing(self, kind: str, symbol: str, reaches: Place) -> Listing:
         if not self._is_ours:

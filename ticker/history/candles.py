@@ -12,7 +12,7 @@ from ticker.candles.interval import INTERVALS, Interval, bounds
 from ticker.candles.rollup import roll_up
 from ticker.history import cursor as cursors
 from ticker.store import keys
-from ticker.store.candle_store import TIME_MAX, CandleReader, StoredCandles
+from ticker.store.candle_store import TIME_MAX, CandleSource, StoredCandles
 from ticker.store.connection import answers
 
 CHUNKS_A_PAGE = 16
@@ -93,7 +93,7 @@ class CandleHistory:
     def __init__(
         self,
         client: Redis,
-        reader: CandleReader,
+        reader: CandleSource,
         zone: ZoneInfo,
         grace_us: int,
         lateness_us: int,

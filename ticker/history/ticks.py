@@ -1,13 +1,20 @@
 """Answers questions for trades and quotes: ranges of the streams, a page at a time, in the order of their numbers."""
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ticker.history import cursor as cursors
 from ticker.history.candles import Position
-from ticker.store.tick_stream import ENTRIES_PER_READ, Entry, Kind, TickReader
+from ticker.store.tick_stream import ENTRIES_PER_READ, Entry, Kind, TickSource
 
 MS_MAX = 10**13
-SEQ_MAX = 1 << 53
+
+
+class Id(NamedTuple):
+    """A stream id. Ids only rise, also over epochs, where numbers may begin anew."""
+
+    ms: int
+    seq: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +51,7 @@ class TickHistory:
     ones are refused. A range is therefore read up to that much further than its end.
     """
 
-    def __init__(self, reader: TickReader, late_ms: int) -> None:
+    def __init__(self, reader: TickSource, late_ms: int) -> None:
         self._reader = reader
         self._late_ms = late_ms
 
@@ -53,17 +60,19 @@ class TickHistory:
         (tip,) = await self._reader.tips(query.kind, [query.symbol])
         if query.start is None:
             entries, more = await self._backward(query)
-            edge = 0
+            edge = Id(0, 0)
         else:
-            entries, more, edge = await self._forward(query, tip.end.seq)
+            entries, more, edge = await self._forward(query, Id(tip.end.ms, tip.end.seq))
         at_edge = query.cursor is None and query.end is None and (query.start is None or not more)
         # Ticks that came while the page was read are in it.
-        newest = max((entry.seq for entry in entries), default=tip.end.seq)
-        position = Position(tip.epoch, max(newest, tip.end.seq)) if at_edge else None
+        newest = Id(tip.end.ms, tip.end.seq)
+        if tip.epoch is not None:
+            newest = max([newest, *(Id(entry.ms, entry.seq) for entry in entries[-1:])])
+        position = Position(tip.epoch, newest.seq) if at_edge else None
         next_page = None
         if more and entries:
             place = entries[0] if query.start is None else entries[-1]
-            next_page = cursors.write(query.identity, [place.ms, place.seq, edge])
+            next_page = cursors.write(query.identity, [place.ms, place.seq, *edge])
         if query.descending:
             entries.reverse()
         return TickPage(entries, next_page, position)
@@ -76,7 +85,7 @@ class TickHistory:
         """The newest entries before the end or the cursor, in order, and whether there are older ones."""
         last = "+" if query.end is None else self._last_id(query.end)
         if query.cursor is not None:
-            ms, seq, _ = cursors.read(query.identity, query.cursor, (int, int, int))
+            ms, seq, _, _ = cursors.read(query.identity, query.cursor, (int, int, int, int))
             last = f"({ms}-{seq}"
         found: list[Entry] = []
         while len(found) <= query.limit:
@@ -87,15 +96,16 @@ class TickHistory:
             last = f"({page[-1].ms}-{page[-1].seq}"
         return found[: query.limit][::-1], len(found) > query.limit
 
-    async def _forward(self, query: TickQuery, newest: int) -> tuple[list[Entry], bool, int]:
-        """The oldest entries from the start or the cursor on, whether there are more, and the last number that counts."""
+    async def _forward(self, query: TickQuery, newest: Id) -> tuple[list[Entry], bool, Id]:
+        """The oldest entries from the start or the cursor on, whether there are more, and the last id that counts."""
         assert query.start is not None
         # A date long ago is a number below all ids, of which a stream knows none.
         first = str(max(query.start, 0) // 1000)
         last = "+" if query.end is None else self._last_id(query.end)
         edge = newest
         if query.cursor is not None:
-            ms, seq, edge = cursors.read(query.identity, query.cursor, (int, int, int))
+            ms, seq, *rest = cursors.read(query.identity, query.cursor, (int, int, int, int))
+            edge = Id(*rest)
             first = f"({ms}-{seq}"
         found: list[Entry] = []
         while len(found) <= query.limit:
@@ -103,7 +113,9 @@ class TickHistory:
             found += [
                 entry
                 for entry in page
-                if entry.seq <= edge and query.start <= entry.time and (query.end is None or entry.time < query.end)
+                if (entry.ms, entry.seq) <= edge
+                and query.start <= entry.time
+                and (query.end is None or entry.time < query.end)
             ]
             if len(page) < ENTRIES_PER_READ:
                 break

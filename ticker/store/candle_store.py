@@ -77,7 +77,9 @@ def chunks_of(candles: Candles) -> list[Chunk]:
 class CandleSource(Protocol):
     """What history reads candles from: the chunks, or the chunks and the archive as if they were one."""
 
-    async def read(self, symbol: str, base: Interval, start: int, end: int, *, newest: bool) -> StoredCandles:
+    async def read(
+        self, symbol: str, base: Interval, start: int, end: int, *, newest: bool, chunks: int = CHUNKS_PER_READ
+    ) -> StoredCandles:
         """Candles with start <= time < end, a bounded number of them: the newest or the oldest."""
 
     async def tail(self, symbol: str, base: Interval, since: int) -> list[Candles]:
