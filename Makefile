@@ -30,6 +30,7 @@ docs: setup ## write the parts of docs/ that the code knows: settings, limits, m
 bench: setup ## measure: see bench/README.md
 	$(BIN)/python bench/ingest.py
 	$(BIN)/python bench/polling.py
+	$(BIN)/python bench/archive.py
 
 bench-fanout: $(VENV)/bench.stamp ## what one core delivers, beside peers; ARGS="ceiling --runs 1" for a part of it
 	$(BIN)/python bench/fanout $(or $(ARGS),all)

@@ -171,7 +171,7 @@ def metric_table(rows: Iterable[metrics.MetricRow] = metrics.DOCUMENTED) -> str:
 def commands(group: click.Group = cli) -> str:
     """Each command as `--help` has it."""
     parts = []
-    for name, command in group.commands.items():
+    for name, command in every_command(group):
         context = click.Context(command, info_name=f"ticker {name}")
         usage = " ".join(command.collect_usage_pieces(context))
         options = [record for param in command.get_params(context) if (record := param.get_help_record(context))]
@@ -180,6 +180,15 @@ def commands(group: click.Group = cli) -> str:
         about = " ".join((command.help or "").split())
         parts.append(f"### ticker {name}\n\n`ticker {name} {usage}`\n\n{about}\n\n" + table(("option", "what"), rows))
     return "\n\n".join(parts)
+
+
+def every_command(group: click.Group, before: str = "") -> Iterator[tuple[str, click.Command]]:
+    """The commands with their names; those of a group are called by both."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from every_command(command, f"{before}{name} ")
+        else:
+            yield before + name, command
 
 
 def code_table(head: str, rows: Mapping[Any, codes.Code]) -> str:

@@ -34,6 +34,7 @@ LAYERS = {
     "ticker.client": 5,
     "ticker.app": 6,
     "ticker.serve": 7,
+    "ticker.archiving": 7,
     "ticker.check": 7,
     "ticker.tap": 7,
     "ticker.watch": 7,
@@ -89,6 +90,7 @@ OWNERS = {
 
 REDIS_BY_NAME = (
     "ticker.app",
+    "ticker.archiving",
     "ticker.tap",
     "ticker.check",
     "ticker.ingest.ingester",

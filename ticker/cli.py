@@ -19,6 +19,8 @@ import ticker.client
 from feeds.feed import FeedError
 from ticker import __version__, candle_text, codec, logs
 from ticker.app import FAILED, check_store, ingesting_apart, make_feeds
+from ticker.archive.verify import Report, verify
+from ticker.archiving import archive_now, archived_symbols, listed, needed_archive
 from ticker.check import Checker, Finding
 from ticker.client import Candle, ClientError, Progress, Rows
 from ticker.config import Config, load_config
@@ -229,6 +231,60 @@ def check(symbols: Sequence[str], config_file: Path | None, redis_url: str | Non
     sys.exit(0 if any(finding.equal for finding in findings) else NOTHING_CHECKABLE)
 
 
+@cli.group(name="archive")
+def archive_group() -> None:
+    """What has aged out of Redis, as Parquet files."""
+
+
+@archive_group.command()
+@click.argument("symbols", nargs=-1)
+@config_option
+@redis_option
+def now(symbols: Sequence[str], config_file: Path | None, redis_url: str | None) -> None:
+    """Archive SYMBOLS (or all) at once, as the ingester does every archive.every."""
+    config = _config(config_file, redis_url=redis_url)
+    archive = needed_archive(config)
+
+    async def write() -> None:
+        async with connect(config.redis.address, name="ticker-archive") as client:
+            await check_server(client)
+            async for symbol, rows in archive_now(client, config, archive, await _known(client, symbols)):
+                click.echo(f"{symbol}: {rows} rows")
+
+    _run(write())
+
+
+@archive_group.command(name="list")
+@click.argument("symbols", nargs=-1)
+@config_option
+def list_archive(symbols: Sequence[str], config_file: Path | None) -> None:
+    """Say what the archive has of SYMBOLS (or all): files, ticks, first and last time."""
+    archive = needed_archive(_config(config_file))
+    head = ["symbol", "kind", "files", "ticks", "from", "to"]
+    found = [row for symbol in archived_symbols(archive, symbols) for row in listed(archive, symbol)]
+    click.echo(_table([head, *found]))
+
+
+@archive_group.command(name="verify")
+@click.argument("symbols", nargs=-1)
+@config_option
+def verify_archive(symbols: Sequence[str], config_file: Path | None) -> None:
+    """Check the files of SYMBOLS (or all): checksums, rows, numbers without a hole, candles against their ticks.
+
+    Exit code 0: all is as it should be, 1: something is not, 3: there is nothing.
+    """
+    archive = needed_archive(_config(config_file))
+    names = archived_symbols(archive, symbols)
+    wrong = False
+    for symbol in names:
+        for report in verify(archive, symbol):
+            click.echo(_report_text(report))
+            for line in report.wrong:
+                click.echo(f"  {symbol} {line}")
+            wrong |= bool(report.wrong)
+    sys.exit(1 if wrong else 0 if names else NOTHING_CHECKABLE)
+
+
 @cli.command(name="config")
 @config_option
 def show_config(config_file: Path | None) -> None:
@@ -370,7 +426,20 @@ def _short(message: str) -> str:
     return "  ".join(f"{name} {value}" for name, value in row.items() if name not in ("type", "symbol"))
 
 
+def _table(cells: Sequence[Sequence[str]]) -> str:
+    """Lines of cells below each other."""
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
+
+
 def _finding_text(finding: Finding) -> str:
     why = "".join(f"; {count} unchecked: {reason}" for reason, count in finding.unchecked.items())
     different = f"{len(finding.different)} differ" if finding.different else "none differ"
     return f"{finding.symbol} {finding.interval}: {finding.equal} equal, {different}{why}"
+
+
+def _report_text(report: Report) -> str:
+    checked = f", {report.equal} equal to their ticks" if report.equal else ""
+    why = "".join(f"; {count} unchecked: {reason}" for reason, count in report.unchecked.items())
+    wrong = f"{len(report.wrong)} wrong" if report.wrong else "none wrong"
+    return f"{report.symbol} {report.kind}: {report.files} files, {report.rows} rows{checked}, {wrong}{why}"

@@ -76,8 +76,11 @@ STALE = {
 
 EXITS = {
     0: Code("all is well; also after SIGTERM and Ctrl-C", ""),
-    1: Code("something failed; from `ticker check`: candles differ from their ticks", "see standard error"),
+    1: Code(
+        "something failed; `ticker check`, `ticker archive verify`: candles differ from their ticks, a file is wrong",
+        "see standard error",
+    ),
     2: Code("a mistake in configuration, flags or start-up", "one line on standard error names it"),
-    3: Code("from `ticker check`: there was nothing to check", ""),
+    3: Code("from `ticker check`, `ticker archive verify`: there was nothing to check", ""),
 }
 """The commands: exit codes."""

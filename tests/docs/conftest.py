@@ -238,7 +238,8 @@ class Docs:
 
     def environment(self) -> dict[str, str]:
         """Of a command that uses the service."""
-        return clean_environment() | {"TICKER_REDIS__PORT": str(self.redis_port)}
+        own = {"REDIS__PORT": str(self.redis_port), "ARCHIVE__URL": str(self.folder / "archive")}
+        return clean_environment() | {f"TICKER_{name}": value for name, value in own.items()}
 
     def environment_of_servers(self, redis_port: int) -> dict[str, str]:
         """Of a command that would itself be the service: ports and a folder of its own."""
@@ -265,6 +266,7 @@ def docs(tmp_path_factory: pytest.TempPathFactory, valkey_server: str) -> Iterat
         "redis": {"port": service.redis_port, "data_dir": str(folder / "data")},
         "feeds": [{"type": "simulated", "symbols": ["AAPL", "MSFT"], "ticks_per_s": 8, "trading_hours": "always"}],
         "websocket": {"heartbeat_ms": 1000},
+        "archive": {"url": str(folder / "archive")},
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(tree))
     with (folder / "errors").open("wb") as errors:

@@ -87,12 +87,8 @@ class LocalStorage:
     def files(self, path: str) -> list[str]:
         """The paths of all files in a folder and below."""
         with _telling():
-            return [
-                (Path(folder) / name).relative_to(self._root).as_posix()
-                for folder, _, names in os.walk(self._root / path)
-                for name in names
-                if not name.endswith(TEMPORARY)
-            ]
+            # A year has hundreds of folders: no path object is made of each.
+            return list(_files_below(str(self._root / path), path))
 
     def open(self, path: str) -> Any:
         """A file to read from, to be closed; raises `FileNotFoundError` where it is not there."""
@@ -136,6 +132,21 @@ class LocalStorage:
         self._make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
         _sync_folder(folder.parent)
+
+
+def _files_below(folder: str, path: str) -> Iterator[str]:
+    """The paths of what is in a folder and below."""
+    try:
+        found = os.scandir(folder)
+    except FileNotFoundError:
+        return
+    with found:
+        for entry in found:
+            below = f"{path}/{entry.name}" if path else entry.name
+            if entry.is_dir():
+                yield from _files_below(entry.path, below)
+            elif not entry.name.endswith(TEMPORARY):
+                yield below
 
 
 def _sync_folder(folder: Path) -> None:

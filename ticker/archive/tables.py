@@ -82,6 +82,11 @@ def schema_of(kind: str) -> Any:
     return TICKS.get(kind, CANDLES)
 
 
+def is_ours(kind: str, table: Any) -> bool:
+    """Whether a table has the columns of its kind, of the same types."""
+    return bool(table.schema.equals(schema_of(kind)))
+
+
 def ticks_table(kind: Kind, entries: Sequence[Entry], epoch: str) -> Any:
     """Stream entries as a table. Raises `ArchiveError` for what no writer of ours has put into the stream."""
     rows = [dict(zip(entry.fields[::2], entry.fields[1::2], strict=True)) for entry in entries]
@@ -159,6 +164,13 @@ def entries_of(kind: Kind, table: Any) -> list[Entry]:
         flat = [part for key, text in zip(keys, row, strict=True) if text is not None for part in (key, text)]
         found.append(Entry(at, seq, int(time), flat))
     return found
+
+
+def trades_of(table: Any) -> list[tuple[int, int, int, int]]:
+    """Time, price, size and number of each trade."""
+    price, size = whole(_one(table, "price")), whole(_one(table, "size"))
+    columns = _micros(table, "time"), price, size, places_of(table)[1]
+    return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
 def _epochs(table: Any) -> list[str]:
@@ -257,7 +269,8 @@ def _vwaps(rows: Sequence[Candle]) -> Any:
 
 def _one(table: Any, name: str) -> Any:
     """A column in one piece."""
-    return table.column(name).combine_chunks()
+    made = table.column(name).combine_chunks()
+    return made if not isinstance(made, pa.ChunkedArray) else pa.concat_arrays(made.chunks)
 
 
 def _times(times: Any) -> Any:
