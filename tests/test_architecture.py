@@ -35,6 +35,7 @@ LAYERS = {
     "ticker.app": 6,
     "ticker.serve": 7,
     "ticker.archiving": 7,
+    "ticker.importing": 7,
     "ticker.check": 7,
     "ticker.tap": 7,
     "ticker.watch": 7,
@@ -81,6 +82,7 @@ OWNERS = {
         "ticker.candles",
         "ticker.store.candle_store",
         "ticker.archive",
+        "ticker.importing.importer",
         "ticker.history.candles",
         "ticker.ingest.backfill",
         "feeds",
@@ -91,6 +93,7 @@ OWNERS = {
 REDIS_BY_NAME = (
     "ticker.app",
     "ticker.archiving",
+    "ticker.importing.existing",
     "ticker.tap",
     "ticker.check",
     "ticker.ingest.ingester",

@@ -50,17 +50,15 @@ async def archive_now(
 
 
 def listed(archive: Archive, symbol: str) -> Iterator[list[str]]:
-    """A line for each kind of which there is something: files, rows where names tell, first and last time."""
+    """A line for each kind of which there is something: files, rows, first and last time."""
     for kind in KINDS:
         listing = archive.index.again(kind, symbol)
         if not listing.stretches:
             continue
         first, last = listing.stretches[0].low.at, max(stretch.high.at for stretch in listing.stretches)
-        if kind in CANDLES:
-            rows, unit = "", 1_000_000
-        else:
-            rows, unit = str(sum(stretch.high.seq - stretch.low.seq for stretch in listing.stretches)), 1_000
-        yield [symbol, kind, str(len(listing.files)), rows, _when(first / unit), _when(last / unit)]
+        unit = 1_000_000 if kind in CANDLES else 1_000
+        rows = sum(stretch.file.rows for stretch in listing.stretches)
+        yield [symbol, kind, str(len(listing.files)), str(rows), _when(first / unit), _when(last / unit)]
 
 
 def _when(time_s: float) -> str:

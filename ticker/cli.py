@@ -21,10 +21,17 @@ from ticker import __version__, candle_text, codec, logs
 from ticker.app import FAILED, check_store, ingesting_apart, make_feeds
 from ticker.archive.verify import Report, verify
 from ticker.archiving import archive_now, archived_symbols, listed, needed_archive
+from ticker.candles.interval import INTERVALS
 from ticker.check import Checker, Finding
 from ticker.client import Candle, ClientError, Progress, Rows
 from ticker.config import Config, load_config
 from ticker.errors import ConfigError, TickerError
+from ticker.importing.existing import days_free_before, register_new
+from ticker.importing.importer import Importer, Result
+from ticker.importing.rows import Options, look_at
+from ticker.importing.told import columns_of, import_text, zone_of
+from ticker.importing.values import Timing
+from ticker.ingest.ingester import wall_us
 from ticker.redact import without_secrets
 from ticker.serve import answering, listen, run_all, run_gateway
 from ticker.store import catalog
@@ -231,6 +238,71 @@ def check(symbols: Sequence[str], config_file: Path | None, redis_url: str | Non
     sys.exit(0 if any(finding.equal for finding in findings) else NOTHING_CHECKABLE)
 
 
+@cli.command(name="import")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--symbol", help="Whose rows these are, where the files have no column for it.")
+@click.option(
+    "--interval",
+    type=click.Choice(["1s", "1m", "1d"]),
+    default="1m",
+    show_default=True,
+    help="Of candles in the files.",
+)
+@click.option("--column", "columns", multiple=True, metavar="OURS=THEIRS", help="Which column of the files is ours.")
+@click.option(
+    "--time-unit",
+    type=click.Choice(["s", "ms", "us", "ns"]),
+    default="us",
+    show_default=True,
+    help="Of times that are numbers.",
+)
+@click.option("--time-zone", help="Of times without an offset.")
+@click.option("--dry-run", is_flag=True, help="Say what would be added, and add nothing.")
+@click.option("--strict", is_flag=True, help="Stop at the first bad row.")
+@config_option
+@redis_option
+def import_files(
+    files: Sequence[Path],
+    symbol: str | None,
+    interval: str,
+    columns: Sequence[str],
+    time_unit: str,
+    time_zone: str | None,
+    dry_run: bool,
+    strict: bool,
+    config_file: Path | None,
+    redis_url: str | None,
+) -> None:
+    """Load trades, quotes or candles of before the live record from FILES, CSV or Parquet, into the archive.
+
+    A second run goes on where the first was stopped. Exit code 1: there were bad rows, the others are in.
+    """
+    config = _config(config_file, redis_url=redis_url)
+    archive = needed_archive(config)
+    timing = Timing(time_unit, zone_of(time_zone), config.market.zone)
+    options = Options(timing, INTERVALS[interval], symbol, columns_of(columns))
+    sources = [look_at(path, options) for path in files]
+
+    async def load() -> Result:
+        async with connect(config.redis.address, name="ticker-import") as client:
+            await check_server(client)
+            limits = await days_free_before(client, archive)
+            importer = Importer(archive, options.interval, limits, wall_us(), dry_run=dry_run, strict=strict)
+            for source in sources:
+                with click.progressbar(
+                    length=source.path.stat().st_size, label=source.path.name, file=sys.stderr
+                ) as bar:
+                    importer.take(source, lambda at, bar=bar: bar.update(at - bar.pos))  # type: ignore[misc]
+            result = importer.finish()
+            if not dry_run:
+                await register_new(client, result.symbols)
+            return result
+
+    result = _run(load())
+    click.echo(import_text(result, dry_run=dry_run))
+    sys.exit(1 if result.bad else 0)
+
+
 @cli.group(name="archive")
 def archive_group() -> None:
     """What has aged out of Redis, as Parquet files."""
@@ -258,9 +330,9 @@ def now(symbols: Sequence[str], config_file: Path | None, redis_url: str | None)
 @click.argument("symbols", nargs=-1)
 @config_option
 def list_archive(symbols: Sequence[str], config_file: Path | None) -> None:
-    """Say what the archive has of SYMBOLS (or all): files, ticks, first and last time."""
+    """Say what the archive has of SYMBOLS (or all): files, rows, first and last time."""
     archive = needed_archive(_config(config_file))
-    head = ["symbol", "kind", "files", "ticks", "from", "to"]
+    head = ["symbol", "kind", "files", "rows", "from", "to"]
     found = [row for symbol in archived_symbols(archive, symbols) for row in listed(archive, symbol)]
     click.echo(_table([head, *found]))
 

@@ -77,10 +77,10 @@ STALE = {
 EXITS = {
     0: Code("all is well; also after SIGTERM and Ctrl-C", ""),
     1: Code(
-        "something failed; `ticker check`, `ticker archive verify`: candles differ from their ticks, a file is wrong",
+        "something failed; of `check` and `archive verify`: a difference or a wrong file; of `import`: bad rows",
         "see standard error",
     ),
     2: Code("a mistake in configuration, flags or start-up", "one line on standard error names it"),
-    3: Code("from `ticker check`, `ticker archive verify`: there was nothing to check", ""),
+    3: Code("of `check` and `archive verify`: there was nothing to check", ""),
 }
 """The commands: exit codes."""

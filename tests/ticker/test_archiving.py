@@ -45,7 +45,7 @@ async def test_what_is_in_redis_is_archived_listed_and_verified(ticker, filled, 
     assert ticker("archive", "now", "AAPL") == ("AAPL: 0 rows\n", "", 0)
     out, _, code = ticker("archive", "list")
     lines = [line.split() for line in out.splitlines()]
-    assert lines[0] == ["symbol", "kind", "files", "ticks", "from", "to"]
+    assert lines[0] == ["symbol", "kind", "files", "rows", "from", "to"]
     assert lines[1][:4] == ["AAPL", "trades", "1", "1800"]
     assert [line[1] for line in lines[1:]] == ["trades", "candles_1s", "candles_1m"]
     assert code == 0

@@ -156,7 +156,7 @@ class Archive:
         written = []
         for period, first, end in layout.cut(kind, candles.time, self.zone):
             part = candles.part(first, end)
-            file = File(kind, symbol, period, Place(int(part.time[0])), Place(int(part.time[-1])))
+            file = candle_file(kind, symbol, period, part)
             self.files.write(file, tables.candles_table(part))
             written.append(file)
         self.index.changed(kind, symbol, written, [])
@@ -223,6 +223,12 @@ class Archive:
                     self.files.forget(file)
                 listing = self.index.again(kind, symbol)
         return read(listing)
+
+
+def candle_file(kind: str, symbol: str, period: str, candles: Candles) -> File:
+    """The file of some candles."""
+    ends = Place(int(candles.time[0])), Place(int(candles.time[-1]))
+    return File(kind, symbol, period, *ends, candles=len(candles))
 
 
 def _after(place: Place) -> int:

@@ -61,7 +61,9 @@ def _runs(kind: str, parts: Sequence[Stretch]) -> list[list[Stretch]]:
 def _merge(archive: Archive, run: Sequence[Stretch]) -> None:
     """Write the rows of all, then remove the parts: in between, readers take the longer file."""
     head, tail = run[0].file, run[-1].file
-    whole = File(head.kind, head.symbol, head.period, head.first, tail.last, head.generation, head.epoch)
-    rows = [tables.rows_from(head.kind, archive.files.table(part.file), part.low) for part in run]
-    archive.write_table(whole, pa.concat_tables(rows).combine_chunks())
+    parts = [tables.rows_from(head.kind, archive.files.table(part.file), part.low) for part in run]
+    rows = pa.concat_tables(parts).combine_chunks()
+    count = rows.num_rows if head.kind in CANDLES else 0
+    whole = File(head.kind, head.symbol, head.period, head.first, tail.last, head.generation, head.epoch, count)
+    archive.write_table(whole, rows)
     archive.remove(head.kind, head.symbol, [part.file for part in run if part.file != whole])

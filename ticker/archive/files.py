@@ -41,6 +41,7 @@ class Files:
             write_page_checksum=True,
         )
         self._storage.write(file.path, out.getvalue().to_pybytes())
+        self.forget(file)
 
     def table(self, file: File) -> Any:
         """All of a file."""

@@ -4,8 +4,8 @@ A name tells all that a reader must know before it opens the file, so that the a
 wrong, and writing the same rows again makes the same file. Pure.
 
     trades/symbol=AAPL/date=2026-11-20/0001.k3x9ab.1795166400000-1.1795169999000-17999.parquet
-    candles_1m/symbol=AAPL/date=2026-11-20/1795166400000000-1795252740000000.parquet
-    candles_1d/symbol=AAPL/year=2026/1767330000000000-1795237200000000.parquet
+    candles_1m/symbol=AAPL/date=2026-11-20/1795166400000000-1795252740000000.1440.parquet
+    candles_1d/symbol=AAPL/year=2026/1767330000000000-1795237200000000.224.parquet
 """
 
 import re
@@ -27,7 +27,7 @@ IMPORT = "import"
 
 DAY = INTERVALS["1d"]
 TICK_NAME = re.compile(r"([0-9]{4,9})\.([a-z0-9]{1,16})\.([0-9]+)-([0-9]+)\.([0-9]+)-([0-9]+)\.parquet")
-CANDLE_NAME = re.compile(r"([0-9]+)-([0-9]+)\.parquet")
+CANDLE_NAME = re.compile(r"([0-9]+)-([0-9]+)\.([0-9]+)\.parquet")
 FOLDER = re.compile(r"([a-z0-9_]+)/symbol=([A-Z0-9][A-Z0-9.\-]{0,15})/(?:date|year)=([0-9\-]{4,10})/([^/]+)")
 
 
@@ -56,12 +56,14 @@ class File:
     last: Place
     generation: int = 0
     epoch: str = ""
+    candles: int = 0
+    """How many, as there may be none for a time."""
 
     @property
     def name(self) -> str:
         """Without its folder."""
         if self.kind in CANDLES:
-            return f"{self.first.at}-{self.last.at}.parquet"
+            return f"{self.first.at}-{self.last.at}.{self.candles}.parquet"
         return (
             f"{self.generation:04d}.{self.epoch}.{self.first.at}-{self.first.seq}"
             f".{self.last.at}-{self.last.seq}.parquet"
@@ -73,9 +75,9 @@ class File:
         return f"{folder(self.kind, self.symbol, self.period)}/{self.name}"
 
     @property
-    def rows(self) -> int | None:
-        """How many there are, as the name tells; None where it does not."""
-        return None if self.kind in CANDLES else self.last.seq - self.first.seq + 1
+    def rows(self) -> int:
+        """How many there are, as the name tells."""
+        return self.candles if self.kind in CANDLES else self.last.seq - self.first.seq + 1
 
 
 def symbol_folder(kind: str, symbol: str) -> str:
@@ -96,7 +98,9 @@ def parse(path: str) -> File | None:
     kind, symbol, period, name = found.groups()
     if kind in CANDLES:
         told = CANDLE_NAME.fullmatch(name)
-        return File(kind, symbol, period, Place(int(told[1])), Place(int(told[2]))) if told else None
+        return (
+            File(kind, symbol, period, Place(int(told[1])), Place(int(told[2])), candles=int(told[3])) if told else None
+        )
     if told := TICK_NAME.fullmatch(name):
         first, last = Place(int(told[3]), int(told[4])), Place(int(told[5]), int(told[6]))
         return File(kind, symbol, period, first, last, int(told[1]), told[2])
@@ -146,7 +150,7 @@ def stretches(files: Iterable[File]) -> list[Stretch]:
     A newer generation stands for the older ones from its first row on. Within one, where files overlap (a run that was
     repeated, a compaction that was interrupted), the longer one counts.
     """
-    ordered = sorted(files, key=lambda file: (-file.generation, file.first, Place(-file.last.at, -file.last.seq)))
+    ordered = sorted(files, key=lambda file: (-file.generation, *_longest_first(file)))
     found: list[Stretch] = []
     limit, limit_next, generation, reached = END, END, -1, FIRST
     for file in ordered:
@@ -164,10 +168,15 @@ def superseded(files: Sequence[File]) -> list[File]:
     """Those all of whose rows another file of the same generation has too."""
     gone: list[File] = []
     reached, generation = FIRST, -1
-    for file in sorted(files, key=lambda f: (f.generation, f.first, Place(-f.last.at, -f.last.seq))):
+    for file in sorted(files, key=lambda file: (file.generation, *_longest_first(file))):
         if file.generation != generation:
             generation, reached = file.generation, FIRST
         if file.last < reached:
             gone.append(file)
         reached = max(reached, Place(file.last.at, file.last.seq + 1))
     return gone
+
+
+def _longest_first(file: File) -> tuple[Place, Place, int]:
+    """Order by the first row; of files that begin alike the one that reaches furthest, then the one with most rows."""
+    return file.first, Place(-file.last.at, -file.last.seq), -file.rows

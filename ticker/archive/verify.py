@@ -76,7 +76,7 @@ def _mistakes(file: File, table: object) -> Iterator[str]:
     if not tables.is_ours(file.kind, table):
         yield "columns of another type than ours"
         return
-    if file.rows not in (None, rows):
+    if file.rows != rows:
         yield f"{rows} rows, its name says {file.rows}"
     ends = tables.row_place(file.kind, table, 0), tables.row_place(file.kind, table, rows - 1)
     if ends != (file.first, file.last):

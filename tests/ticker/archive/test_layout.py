@@ -22,8 +22,8 @@ def ticks(first, last, generation=1, epoch="abcdef", at=1000):
     [
         ticks(1, 17),
         File("quotes", "BRK.B", "1999-01-01", Place(0, 1), Place(9, 900), 0, "import"),
-        File("candles_1m", "A-1", "2025-11-24", Place(60_000_000), Place(120_000_000)),
-        File("candles_1d", "AAPL", "2025", Place(1), Place(1 << 50)),
+        File("candles_1m", "A-1", "2025-11-24", Place(60_000_000), Place(120_000_000), candles=2),
+        File("candles_1d", "AAPL", "2025", Place(1), Place(1 << 50), candles=7),
     ],
 )
 def test_a_path_tells_what_is_in_a_file(file):

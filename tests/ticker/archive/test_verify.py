@@ -89,8 +89,8 @@ async def test_a_candle_that_is_not_its_trades_is_found(archive, filled):
     rows = tables.candles_of(archive.files.table(file)).rows()
     rows[3] = rows[3]._replace(volume=rows[3].volume + 1)
     missing = rows.pop(5)
-    archive.write_table(file, tables.candles_table(Candles.of(rows)))
-    archive.files.forget(file)
+    archive.remove("candles_1m", "AAPL", [file])
+    archive.write_candles("AAPL", M1, Candles.of(rows))
     found = wrong(archive)
     assert len(found) == 2
     assert found[0].startswith(f"1m at {rows[3].time}: archived Candle(")

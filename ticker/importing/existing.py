@@ -1,0 +1,50 @@
+"""Finds where the live record of each symbol begins: imports end with the day before."""
+
+import asyncio
+from collections.abc import Sequence
+
+from redis.asyncio import Redis
+
+from feeds.listings import replayed_listing
+from ticker.archive.archive import Archive
+from ticker.candles.interval import INTERVALS, STORED, bounds
+from ticker.importing.importer import live_since
+from ticker.store import catalog
+from ticker.store.candle_store import CandleReader
+from ticker.store.tick_stream import KINDS, TickReader
+
+FEED = "import"
+"""The feed of symbols that were only imported."""
+
+
+async def days_free_before(client: Redis, archive: Archive) -> dict[str, int]:
+    """For each symbol with a live record, the midnight that opens its first day, by Redis and by the archive."""
+    found = {}
+    for symbol in await catalog.read(client):
+        times = [time for time in await _times(client, symbol) if time is not None]
+        archived = await asyncio.to_thread(live_since, archive, symbol)
+        first = min([*times, *([] if archived is None else [archived])], default=None)
+        if first is not None:
+            found[symbol] = bounds(INTERVALS["1d"], first, archive.zone)[0]
+    return found
+
+
+async def _times(client: Redis, symbol: str) -> list[int | None]:
+    """When what Redis has begins: ticks by their stream ids, candles by their open times."""
+    streams, chunks = TickReader(client), CandleReader(client)
+    kept = [await streams.read_kept(kind, symbol, "-", "-", newest=False) for kind in KINDS]
+    oldest = [await chunks.oldest(symbol, base) for base in STORED]
+    return [
+        *(None if one.oldest is None else one.oldest[0] * 1000 for one in kept),
+        *(None if one is None else one.time for one in oldest),
+    ]
+
+
+async def register_new(client: Redis, symbols: Sequence[str]) -> list[str]:
+    """Write down symbols that the store does not know, so that gateways answer for them."""
+    known = await catalog.read(client)
+    new = [symbol for symbol in symbols if symbol not in known]
+    if new:
+        await catalog.check_schema(client)
+        await catalog.register(client, [replayed_listing(symbol) for symbol in new], FEED)
+    return new
