@@ -16,8 +16,7 @@ from starlette.middleware import Middleware
 from feeds.feed import Feed
 from feeds.market import Market
 from feeds.registry import feed_kinds
-from ticker.archive.archive import Archive, open_archive
-from ticker.archive.spanning import ArchiveThreads, SpanningCandles, SpanningTicks
+from ticker.archive.opening import open_archive, sources
 from ticker.calendar import feed_hours
 from ticker.candles.interval import INTERVALS
 from ticker.config import Config
@@ -34,10 +33,10 @@ from ticker.hub.relay import Relay
 from ticker.hub.replay import Upstream
 from ticker.ingest.ingester import Ingester, one_feed_a_symbol, wall_us
 from ticker.store import catalog
-from ticker.store.candle_store import CandleReader, CandleSource
+from ticker.store.candle_store import CandleReader
 from ticker.store.connection import answers, check_server, connect
 from ticker.store.subscription import Subscription
-from ticker.store.tick_stream import TickReader, TickSource
+from ticker.store.tick_stream import TickReader
 from ticker.web.gateway import PRIVATE, Gateway, History
 from ticker.web.measure import Measured
 from ticker.web.ops import Ops, Ping
@@ -140,7 +139,7 @@ def make_gateway(client: Redis, config: Config) -> Gateway:
     zone, candles = config.market.zone, config.candles
     chunks, streams = CandleReader(client), TickReader(client)
     grace_us, lateness_us = candles.grace_ms * 1000, candles.lateness_s * 1_000_000
-    candle_source, tick_source = _sources(config, chunks, streams, open_archive(config))
+    candle_source, tick_source = sources(config, chunks, streams)
     ahead_us = config.limits.tick_ahead_s * 1_000_000
     history = History(
         CandleHistory(client, candle_source, zone, grace_us, lateness_us, ahead_us),
@@ -191,16 +190,6 @@ class _Past:
         """Closed candles with start <= time < end."""
         page = await self._history.closed(symbol, INTERVALS[interval], start, end)
         return PastPage(page.candles.rows(), page.seq, page.next)
-
-
-def _sources(
-    config: Config, chunks: CandleReader, streams: TickReader, archive: Archive | None
-) -> tuple[CandleSource, TickSource]:
-    """What history reads from: Redis, with the archive behind it where there is one."""
-    if archive is None:
-        return chunks, streams
-    threads = ArchiveThreads(config.limits.archive_reads)
-    return SpanningCandles(chunks, archive, threads), SpanningTicks(streams, archive, threads)
 
 
 def create_ingest_app(client: Redis, ingester: Ingester) -> Starlette:

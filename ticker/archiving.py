@@ -6,8 +6,9 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from ticker.archive.archive import Archive, open_archive
+from ticker.archive.archive import Archive
 from ticker.archive.layout import CANDLES, KINDS
+from ticker.archive.opening import open_archive
 from ticker.config import Config
 from ticker.errors import ConfigError
 from ticker.ingest.archiver import Archiver

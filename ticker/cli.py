@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import uvloop
@@ -19,18 +19,11 @@ import ticker.client
 from feeds.feed import FeedError
 from ticker import __version__, candle_text, codec, logs
 from ticker.app import FAILED, check_store, ingesting_apart, make_feeds
-from ticker.archive.verify import Report, verify
-from ticker.archiving import archive_now, archived_symbols, listed, needed_archive
 from ticker.candles.interval import INTERVALS
 from ticker.check import Checker, Finding
 from ticker.client import Candle, ClientError, Progress, Rows
 from ticker.config import Config, load_config
 from ticker.errors import ConfigError, TickerError
-from ticker.importing.existing import days_free_before, register_new
-from ticker.importing.importer import Importer, Result
-from ticker.importing.rows import Options, look_at
-from ticker.importing.told import columns_of, import_text, zone_of
-from ticker.importing.values import Timing
 from ticker.ingest.ingester import wall_us
 from ticker.redact import without_secrets
 from ticker.serve import answering, listen, run_all, run_gateway
@@ -40,6 +33,9 @@ from ticker.store.connection import check_server, connect
 from ticker.store.embedded import EmbeddedServer
 from ticker.tap import follow
 from ticker.watch import Watch
+
+if TYPE_CHECKING:
+    from ticker.archive.verify import Report
 
 T = TypeVar("T")
 
@@ -277,6 +273,13 @@ def import_files(
 
     A second run goes on where the first was stopped. Exit code 1: there were bad rows, the others are in.
     """
+    from ticker.archiving import needed_archive
+    from ticker.importing.existing import days_free_before, register_new
+    from ticker.importing.importer import Importer, Result
+    from ticker.importing.rows import Options, look_at
+    from ticker.importing.told import columns_of, import_text, zone_of
+    from ticker.importing.values import Timing
+
     config = _config(config_file, redis_url=redis_url)
     archive = needed_archive(config)
     timing = Timing(time_unit, zone_of(time_zone), config.market.zone)
@@ -314,6 +317,8 @@ def archive_group() -> None:
 @redis_option
 def now(symbols: Sequence[str], config_file: Path | None, redis_url: str | None) -> None:
     """Archive SYMBOLS (or all) at once, as the ingester does every archive.every."""
+    from ticker.archiving import archive_now, needed_archive
+
     config = _config(config_file, redis_url=redis_url)
     archive = needed_archive(config)
 
@@ -331,6 +336,8 @@ def now(symbols: Sequence[str], config_file: Path | None, redis_url: str | None)
 @config_option
 def list_archive(symbols: Sequence[str], config_file: Path | None) -> None:
     """Say what the archive has of SYMBOLS (or all): files, rows, first and last time."""
+    from ticker.archiving import archived_symbols, listed, needed_archive
+
     archive = needed_archive(_config(config_file))
     head = ["symbol", "kind", "files", "rows", "from", "to"]
     found = [row for symbol in archived_symbols(archive, symbols) for row in listed(archive, symbol)]
@@ -345,6 +352,9 @@ def verify_archive(symbols: Sequence[str], config_file: Path | None) -> None:
 
     Exit code 0: all is as it should be, 1: something is not, 3: there is nothing.
     """
+    from ticker.archive.verify import verify
+    from ticker.archiving import archived_symbols, needed_archive
+
     archive = needed_archive(_config(config_file))
     names = archived_symbols(archive, symbols)
     wrong = False
@@ -510,7 +520,7 @@ def _finding_text(finding: Finding) -> str:
     return f"{finding.symbol} {finding.interval}: {finding.equal} equal, {different}{why}"
 
 
-def _report_text(report: Report) -> str:
+def _report_text(report: "Report") -> str:
     checked = f", {report.equal} equal to their ticks" if report.equal else ""
     why = "".join(f"; {count} unchecked: {reason}" for reason, count in report.unchecked.items())
     wrong = f"{len(report.wrong)} wrong" if report.wrong else "none wrong"

@@ -14,10 +14,9 @@ from ticker.archive import layout, tables
 from ticker.archive.files import Files
 from ticker.archive.index import Index, Listing
 from ticker.archive.layout import FIRST, IMPORT, File, Place, Stretch
-from ticker.archive.storage import Storage, open_storage
+from ticker.archive.storage import Storage
 from ticker.candles.candle import Candles
 from ticker.candles.interval import Interval
-from ticker.config import Config
 from ticker.errors import ArchiveError, ConfigError
 from ticker.store.tick_stream import Entry, Kind
 
@@ -27,13 +26,6 @@ ABOUT = "archive.json"
 LAYOUT = 1
 TRIES = 3
 """A file may be compacted away between listing and opening it: then it is listed anew."""
-
-
-def open_archive(config: Config) -> "Archive | None":
-    """The archive of a configuration; None where there is none. Raises `ConfigError`."""
-    if config.archive.url is None:
-        return None
-    return Archive(open_storage(config.archive.url), config.market.zone, config.limits.archive_footers)
 
 
 class Archive:

@@ -2,6 +2,7 @@
 
 import logging
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from redis.asyncio import Redis
 
@@ -9,9 +10,11 @@ from ticker import metrics
 from ticker.candles.interval import STORED, Interval
 from ticker.config import Config
 from ticker.errors import ArchiveError
-from ticker.ingest.archiver import Archiver
 from ticker.store.candle_store import CandleReader
 from ticker.store.tick_stream import KINDS, Kind, TickReader
+
+if TYPE_CHECKING:
+    from ticker.ingest.archiver import Archiver
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +22,7 @@ log = logging.getLogger(__name__)
 class Housekeeping:
     """Trims one symbol after the other, at the clock of its feed."""
 
-    def __init__(self, client: Redis, config: Config, archiver: Archiver | None) -> None:
+    def __init__(self, client: Redis, config: Config, archiver: "Archiver | None") -> None:
         self._retention = config.retention
         self._limits = config.limits
         self._streams, self._chunks = TickReader(client), CandleReader(client)
@@ -37,7 +40,7 @@ class Housekeeping:
             if (kept := retention.candles.of(base.name)) is not None:
                 await self._trim_candles(symbol, base, clock - kept)
 
-    async def _trim_ticks(self, archiver: Archiver, kind: Kind, symbol: str, clock: int) -> None:
+    async def _trim_ticks(self, archiver: "Archiver", kind: Kind, symbol: str, clock: int) -> None:
         """By age and by length, up to what is archived; what is overdue by far is trimmed all the same."""
         waiting = await self._waiting(archiver, kind, symbol)
         if waiting > self._retention.max_len:
@@ -58,7 +61,7 @@ class Housekeeping:
             metrics.met("unarchived_ticks")
             self._tell("unarchived_ticks", symbol, kind)
 
-    async def _waiting(self, archiver: Archiver, kind: Kind, symbol: str) -> int:
+    async def _waiting(self, archiver: "Archiver", kind: Kind, symbol: str) -> int:
         """How many ticks of a stream are not archived."""
         (tip,) = await self._streams.tips(kind, [symbol])
         done = archiver.done(kind, symbol, tip.epoch)

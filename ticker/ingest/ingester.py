@@ -5,19 +5,18 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from time import time_ns
+from typing import TYPE_CHECKING
 
 from redis.asyncio import Redis
 
 from feeds.feed import CLOCK_END, Feed, HistoryFeed
 from feeds.tick import Listing
 from ticker import metrics
-from ticker.archive.archive import Archive
 from ticker.calendar import feed_hours
 from ticker.candles.interval import STORED
 from ticker.config import Config, FeedConfig
 from ticker.errors import ArchiveError, ConfigError, StoreError, StoreUnavailable
 from ticker.ingest.append_queue import Parts
-from ticker.ingest.archiver import Archiver
 from ticker.ingest.backfill import Backfiller, Reach
 from ticker.ingest.batch_writer import BatchWriter
 from ticker.ingest.feed_runner import STANDBY_S, FeedRunner
@@ -32,6 +31,10 @@ from ticker.store.candle_store import CandleReader
 from ticker.store.claim import Claims
 from ticker.store.lease import Lease
 from ticker.store.tick_stream import TickReader
+
+if TYPE_CHECKING:
+    from ticker.archive.archive import Archive
+    from ticker.ingest.archiver import Archiver
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +57,7 @@ class Ingester:
         feeds: Sequence[Feed],
         now_us: Callable[[], int] = wall_us,
         *,
-        archive: Archive | None = None,
+        archive: "Archive | None" = None,
         restored: bool = False,
     ) -> None:
         """`restored`: the store may hold an earlier copy, whatever it says of itself."""
@@ -73,9 +76,7 @@ class Ingester:
             max_len,
             config.limits.kept_ticks,
         )
-        self._archiver = None
-        if archive is not None:
-            self._archiver = Archiver(archive, client, config.market.zone, rules.grace_us + rules.lateness_us)
+        self._archiver = None if archive is None else _archiver(archive, client, rules)
         self._housekeeping = Housekeeping(client, config, self._archiver)
         ahead_us, buffered = config.limits.tick_ahead_s * 1_000_000, config.limits.buffered_ticks
         self._candles, self._ticks = CandleReader(client), TickReader(client)
@@ -191,6 +192,13 @@ class Ingester:
 
     async def _register(self, listings: Sequence[Listing], feed: str) -> None:
         await catalog.register(self._client, listings, feed, self._lease.id)
+
+
+def _archiver(archive: "Archive", client: Redis, rules: WriterRules) -> "Archiver":
+    # It brings pyarrow with it, which nobody else needs.
+    from ticker.ingest.archiver import Archiver
+
+    return Archiver(archive, client, rules.zone, rules.grace_us + rules.lateness_us)
 
 
 def one_feed_a_symbol(configs: Sequence[FeedConfig], feeds: Sequence[Feed]) -> None:

@@ -4,8 +4,8 @@ from time import monotonic_ns
 
 import pytest
 
-from ticker.archive.archive import open_archive
 from ticker.archive.layout import END, FIRST
+from ticker.archive.opening import open_archive
 from ticker.errors import ArchiveError, ConfigError
 from ticker.ingest.ingester import Ingester
 from ticker.store import keys
