@@ -6,7 +6,7 @@ from itertools import accumulate
 from operator import attrgetter
 from typing import NamedTuple
 
-from feeds.recording import Recording
+from feeds.recording import Recorded
 from feeds.tick import Tick
 
 TIME = attrgetter("time")
@@ -29,7 +29,7 @@ class Merge:
     year of daily files is no more than one of them.
     """
 
-    def __init__(self, recordings: Sequence[Recording]) -> None:
+    def __init__(self, recordings: Sequence[Recorded]) -> None:
         self._names = {symbol: symbol for recording in recordings for symbol in recording.first_times}
         self._waiting = sorted(enumerate(recordings), key=lambda numbered: numbered[1].begin, reverse=True)
         self._open: list[_Source] = []
@@ -70,7 +70,7 @@ class Merge:
 class _Source:
     """One open recording and the rows of it that wait to be merged."""
 
-    def __init__(self, order: int, recording: Recording, names: dict[str, str]) -> None:
+    def __init__(self, order: int, recording: Recorded, names: dict[str, str]) -> None:
         self.order = order
         self.times: list[int] = []
         self._ticks: list[Tick] = []

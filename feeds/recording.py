@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from feeds.feed import FeedError
 from feeds.listings import check_symbol
@@ -20,6 +20,29 @@ BLOCK_CHARACTERS = 1 << 16
 """Text that is read and parsed at once: enough for speed, little enough that a poll stays short."""
 
 HEADER_LINE = 1
+
+
+class Recorded(Protocol):
+    """What a replay needs of a recorded file, whatever its format."""
+
+    @property
+    def digest(self) -> bytes:
+        """Of the bytes of the file."""
+
+    @property
+    def rows(self) -> int:
+        """How many."""
+
+    @property
+    def first_times(self) -> dict[str, int]:
+        """The time of each symbol's first row, in the order of these rows."""
+
+    @property
+    def begin(self) -> int:
+        """The time of the first row."""
+
+    def ticks(self, names: Mapping[str, str]) -> Generator[Sequence[Tick]]:
+        """All ticks, some thousands at a time; `names` has each symbol as key and value."""
 
 
 @dataclass(frozen=True, slots=True)

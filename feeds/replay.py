@@ -15,7 +15,7 @@ from feeds.market import Market
 from feeds.merge import Block
 from feeds.pace import Pace
 from feeds.recorded_files import find_files
-from feeds.recording import Recording, look_at
+from feeds.recording import Recorded, look_at
 from feeds.replay_cursor import ReplayCursors
 from feeds.tape import NOTHING, Tape
 from feeds.tick import Listing, Quote, Tick, Trade
@@ -50,7 +50,7 @@ class ReplayOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     path: Annotated[str | list[str], BeforeValidator(_check_path)] = Field(
-        description="a .csv or .csv.gz file, a list, or a pattern; from the working directory"
+        description="a .csv, .csv.gz or .parquet file, a list, or a pattern; from the working directory"
     )
     speed: Annotated[float | Literal["max"], BeforeValidator(_check_speed)] = Field(
         1.0, description="times as fast as recorded; max: as fast as the rows can be stored"
@@ -75,13 +75,27 @@ def make_replay(options: ReplayOptions, market: Market) -> Feed:
             f"replay: found trading_hours: sessions with {found}; allowed: sessions with times: now and a number as speed, "
             "as only such a replay follows the time of day"
         )
-    return ReplayFeed([look_at(file) for file in find_files(options.path)], options)
+    return ReplayFeed(_recordings(find_files(options.path)), options)
+
+
+def _recordings(files: list[str]) -> list[Recorded]:
+    """A first look at each file, by the format that its name tells."""
+    if not any(map(_is_parquet, files)):
+        return [look_at(file) for file in files]
+    # It brings pyarrow with it, which takes its time.
+    from feeds.recorded_parquet import look_at_parquet, without_parts
+
+    return [look_at_parquet(file) if _is_parquet(file) else look_at(file) for file in without_parts(files)]
+
+
+def _is_parquet(file: str) -> bool:
+    return file.endswith(".parquet")
 
 
 class ReplayFeed:
     """Gives the rows that are due, and with each batch a cursor to go on from."""
 
-    def __init__(self, recordings: Sequence[Recording], options: ReplayOptions) -> None:
+    def __init__(self, recordings: Sequence[Recorded], options: ReplayOptions) -> None:
         first_times: dict[str, int] = {}
         for recording in recordings:
             for symbol, time in recording.first_times.items():

@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from feeds.merge import Block, Merge
-from feeds.recording import Recording
+from feeds.recording import Recorded
 from feeds.tick import Tick
 
 NOTHING = Block([], [])
@@ -13,7 +13,7 @@ NOTHING = Block([], [])
 class Tape:
     """The merged recordings. After the last row of a lap, it stands still until `next_lap`."""
 
-    def __init__(self, recordings: Sequence[Recording]) -> None:
+    def __init__(self, recordings: Sequence[Recorded]) -> None:
         self._recordings = recordings
         self._merge = Merge(recordings)
         self.lap_rows = sum(recording.rows for recording in recordings)

@@ -76,7 +76,7 @@ OWNERS = {
     "httpx": ("ticker.client.rest",),
     "pandas": ("ticker.client.shapes",),
     "polars": ("ticker.client.shapes",),
-    "pyarrow": ("ticker.archive",),
+    "pyarrow": ("ticker.archive", "feeds.recorded_parquet"),
     "fsspec": ("ticker.archive.storage",),
     "numpy": (
         "ticker.candles",
