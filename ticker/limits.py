@@ -109,6 +109,13 @@ class Limits(BaseModel):
     archive_footers: int = _limit(
         4_096, "files", "process", "", "footers of archived files that are kept in memory; the one longest unused goes"
     )
+    archive_listings: int = _limit(
+        2_000,
+        "listings",
+        "process",
+        "",
+        "kinds and symbols whose archived files are known by name; the one longest unused is listed anew when it is needed",
+    )
     unarchived_ticks: int = _limit(
         4_000_000,
         "entries",

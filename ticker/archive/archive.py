@@ -31,11 +31,11 @@ TRIES = 3
 class Archive:
     """All files, by kind and symbol."""
 
-    def __init__(self, storage: Storage, zone: ZoneInfo, footers_max: int = 4_096) -> None:
+    def __init__(self, storage: Storage, zone: ZoneInfo, footers_max: int = 4_096, listings_max: int = 2_000) -> None:
         self._storage = storage
         self.zone = zone
         self.files = Files(storage, footers_max)
-        self.index = Index(storage)
+        self.index = Index(storage, listings_max)
         self._is_ours = False
 
     # What there is

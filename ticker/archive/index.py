@@ -1,10 +1,12 @@
 """Knows which files the archive has of each kind and symbol, without asking the storage each time."""
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
 
+from ticker import metrics
 from ticker.archive.layout import FIRST, File, Place, Stretch, parse, stretches, symbol_folder
 from ticker.archive.storage import Storage
 
@@ -35,16 +37,19 @@ class Listing:
 class Index:
     """Listings that are kept; may be used by several threads."""
 
-    def __init__(self, storage: Storage, clock_s: Callable[[], float] = monotonic) -> None:
+    def __init__(self, storage: Storage, listings_max: int = 2_000, clock_s: Callable[[], float] = monotonic) -> None:
         self._storage = storage
+        self._listings_max = listings_max
         self._clock_s = clock_s
-        self._listings: dict[tuple[str, str], Listing] = {}
+        self._listings: OrderedDict[tuple[str, str], Listing] = OrderedDict()
         self._lock = threading.Lock()
 
     def of(self, kind: str, symbol: str, reaches: Place = FIRST) -> Listing:
         """The files of a kind and symbol; listed again where they are known to reach further than what was seen."""
         with self._lock:
             known = self._listings.get((kind, symbol))
+            if known:
+                self._listings.move_to_end((kind, symbol))
         if known and known.last >= reaches and self._clock_s() - known.listed_s < LISTED_FOR_S:
             return known
         return self.again(kind, symbol)
@@ -67,4 +72,8 @@ class Index:
         made = Listing(tuple(sorted(files, key=lambda file: file.path)), listed_s, stretches(files))
         with self._lock:
             self._listings[kind, symbol] = made
+            self._listings.move_to_end((kind, symbol))
+            if len(self._listings) > self._listings_max:
+                self._listings.popitem(last=False)
+                metrics.met("archive_listings")
         return made

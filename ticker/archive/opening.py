@@ -17,7 +17,9 @@ def open_archive(config: Config) -> "Archive | None":
     from ticker.archive.archive import Archive
     from ticker.archive.storage import open_storage
 
-    return Archive(open_storage(config.archive.url), config.market.zone, config.limits.archive_footers)
+    limits = config.limits
+    storage = open_storage(config.archive.url)
+    return Archive(storage, config.market.zone, limits.archive_footers, limits.archive_listings)
 
 
 def sources(config: Config, chunks: CandleReader, streams: TickReader) -> tuple[CandleSource, TickSource]:

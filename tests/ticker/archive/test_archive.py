@@ -235,6 +235,17 @@ def test_footers_in_memory_are_bounded(new_archive, url, trades):
     assert len(archive.files._footers) == 2
 
 
+@pytest.mark.limit("archive_listings")
+def test_listings_in_memory_are_bounded(new_archive, url, trades):
+    """What was let go of is listed anew."""
+    archive = new_archive(url, listings_max=2)
+    for symbol in ("A", "B", "C", "D"):
+        archive.write_ticks("trades", symbol, 1, "abcdef", trades(1, 10))
+    assert len(archive.index._listings) == 2
+    for symbol in ("A", "B", "C", "D"):
+        assert len(archive.read("trades", symbol, 1, 99)) == 10
+
+
 def test_threads_share_an_archive(new_archive, url, trades):
     """With few footers, so that they take them from each other."""
     archive = new_archive(url, footers_max=1)
