@@ -274,7 +274,7 @@ def import_files(
     A second run goes on where the first was stopped. Exit code 1: there were bad rows, the others are in.
     """
     from ticker.archiving import needed_archive
-    from ticker.importing.existing import days_free_before, register_new
+    from ticker.importing.existing import days_free_before, tell
     from ticker.importing.importer import Importer, Result
     from ticker.importing.rows import Options, look_at
     from ticker.importing.told import columns_of, import_text, zone_of
@@ -298,7 +298,7 @@ def import_files(
                     importer.take(source, lambda at, bar=bar: bar.update(at - bar.pos))  # type: ignore[misc]
             result = importer.finish()
             if not dry_run:
-                await register_new(client, result.symbols)
+                await tell(client, result.symbols)
             return result
 
     result = _run(load())

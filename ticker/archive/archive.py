@@ -12,8 +12,8 @@ import numpy as np
 from ticker import codec
 from ticker.archive import layout, tables
 from ticker.archive.files import Files
-from ticker.archive.index import Index, Listing
-from ticker.archive.layout import FIRST, IMPORT, File, Place, Stretch
+from ticker.archive.index import NOTHING, Index, Known, Listing
+from ticker.archive.layout import IMPORT, File, Place, Stretch
 from ticker.archive.storage import Storage
 from ticker.candles.candle import Candles
 from ticker.candles.interval import Interval
@@ -46,17 +46,17 @@ class Archive:
 
     def oldest(self, kind: str, symbol: str) -> Place | None:
         """The place of the oldest row; None where there is none."""
-        listing = self._listing(kind, symbol, FIRST)
+        listing = self._listing(kind, symbol, NOTHING)
         return listing.stretches[0].low if listing.stretches else None
 
     # Reading
 
     def ticks(
-        self, kind: Kind, symbol: str, low: Place, high: Place, count: int, *, newest: bool, reaches: Place = FIRST
+        self, kind: Kind, symbol: str, low: Place, high: Place, count: int, *, newest: bool, known: Known = NOTHING
     ) -> list[Entry]:
         """At most `count` ticks with low <= id < high: the oldest, or the newest, the newest first.
 
-        `reaches`: up to where something is known to be archived, so that what another process has just written is seen.
+        `known`: what is known to be archived, so that what another process has just written is seen.
         """
 
         def read(listing: Listing) -> list[Entry]:
@@ -73,7 +73,7 @@ class Archive:
                         return found
             return found
 
-        return self._reading(kind, symbol, reaches, read)
+        return self._reading(kind, symbol, known, read)
 
     def read(self, kind: Kind, symbol: str, first_seq: int, count: int) -> list[Entry]:
         """At most `count` ticks by their numbers, in order, from `first_seq` on, as the current epoch counts them.
@@ -95,10 +95,10 @@ class Archive:
                     ]
             return found
 
-        return self._reading(kind, symbol, FIRST, read)
+        return self._reading(kind, symbol, NOTHING, read)
 
     def candles(
-        self, symbol: str, base: Interval, start: int, end: int, most: int, *, newest: bool, reaches: Place = FIRST
+        self, symbol: str, base: Interval, start: int, end: int, most: int, *, newest: bool, known: Known = NOTHING
     ) -> tuple[Candles, bool]:
         """Candles with start <= time < end, in order: all, or about the `most` oldest or newest; and whether these are all."""
         kind = f"candles_{base.name}"
@@ -117,7 +117,7 @@ class Archive:
                     return Candles.joined(found[::-1] if newest else found), False
             return Candles.joined(found[::-1] if newest else found), True
 
-        return self._reading(kind, symbol, reaches, read)
+        return self._reading(kind, symbol, known, read)
 
     # Writing
 
@@ -199,14 +199,14 @@ class Archive:
             before = (ms < end.at) | ((ms == end.at) & (seqs < end.seq))
             yield table.filter(after & before)
 
-    def _listing(self, kind: str, symbol: str, reaches: Place) -> Listing:
+    def _listing(self, kind: str, symbol: str, known: Known) -> Listing:
         if not self._is_ours:
             self._is_ours = self.check()
-        return self.index.of(kind, symbol, reaches)
+        return self.index.of(kind, symbol, known)
 
-    def _reading(self, kind: str, symbol: str, reaches: Place, read: Callable[[Listing], T]) -> T:
+    def _reading(self, kind: str, symbol: str, known: Known, read: Callable[[Listing], T]) -> T:
         """What `read` makes of the files that there are."""
-        listing = self._listing(kind, symbol, reaches)
+        listing = self._listing(kind, symbol, known)
         for _ in range(TRIES):
             try:
                 return read(listing)

@@ -15,13 +15,30 @@ LISTED_FOR_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What Redis tells of the files of one kind and symbol: up to where there is something, and how often was imported."""
+
+    reaches: Place = FIRST
+    imports: int | None = None
+
+
+NOTHING = Known()
+
+
+@dataclass(frozen=True, slots=True)
 class Listing:
     """The files of one kind and symbol at a time."""
 
     files: tuple[File, ...]
     listed_s: float
+    imports: int | None
+    """How many were known of when it was listed."""
     stretches: list[Stretch] = field(default_factory=list)
     """Their rows that count, in order."""
+
+    def has(self, known: Known) -> bool:
+        """Whether all that is known to be there was there when it was listed."""
+        return self.last >= known.reaches and known.imports in (None, self.imports)
 
     @property
     def newest(self) -> File | None:
@@ -44,21 +61,21 @@ class Index:
         self._listings: OrderedDict[tuple[str, str], Listing] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, kind: str, symbol: str, reaches: Place = FIRST) -> Listing:
-        """The files of a kind and symbol; listed again where they are known to reach further than what was seen."""
+    def of(self, kind: str, symbol: str, known: Known = NOTHING) -> Listing:
+        """The files of a kind and symbol; listed again where something else is known of them than was seen."""
         with self._lock:
-            known = self._listings.get((kind, symbol))
-            if known:
+            seen = self._listings.get((kind, symbol))
+            if seen:
                 self._listings.move_to_end((kind, symbol))
-        if known and known.last >= reaches and self._clock_s() - known.listed_s < LISTED_FOR_S:
-            return known
-        return self.again(kind, symbol)
+        if seen and self._clock_s() - seen.listed_s < LISTED_FOR_S and seen.has(known):
+            return seen
+        return self.again(kind, symbol, known.imports)
 
-    def again(self, kind: str, symbol: str) -> Listing:
+    def again(self, kind: str, symbol: str, imports: int | None = None) -> Listing:
         """The files of a kind and symbol as they are now."""
         listed_s = self._clock_s()
         found = (parse(path) for path in self._storage.files(symbol_folder(kind, symbol)))
-        return self._keep(kind, symbol, [file for file in found if file], listed_s)
+        return self._keep(kind, symbol, [file for file in found if file], listed_s, imports)
 
     def changed(self, kind: str, symbol: str, added: list[File], removed: list[File]) -> None:
         """What we have written ourselves need not be asked for."""
@@ -66,10 +83,10 @@ class Index:
         kept = {file.path: file for file in (*known.files, *added)}
         for file in removed:
             kept.pop(file.path, None)
-        self._keep(kind, symbol, list(kept.values()), known.listed_s)
+        self._keep(kind, symbol, list(kept.values()), known.listed_s, known.imports)
 
-    def _keep(self, kind: str, symbol: str, files: list[File], listed_s: float) -> Listing:
-        made = Listing(tuple(sorted(files, key=lambda file: file.path)), listed_s, stretches(files))
+    def _keep(self, kind: str, symbol: str, files: list[File], listed_s: float, imports: int | None) -> Listing:
+        made = Listing(tuple(sorted(files, key=lambda file: file.path)), listed_s, imports, stretches(files))
         with self._lock:
             self._listings[kind, symbol] = made
             self._listings.move_to_end((kind, symbol))

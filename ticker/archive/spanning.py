@@ -12,10 +12,12 @@ from typing import TypeVar
 
 from ticker import metrics
 from ticker.archive.archive import Archive
+from ticker.archive.index import Known
 from ticker.archive.layout import END, FIRST, Place
 from ticker.candles.candle import Candles
 from ticker.candles.interval import Interval
 from ticker.store.append import StreamEnd
+from ticker.store.archived import Archived
 from ticker.store.candle_store import CHUNK_CANDLES, CHUNKS_PER_READ, CandleReader, Oldest, StoredCandles
 from ticker.store.tick_stream import ENTRIES_PER_READ, Entry, Kind, TickReader, Tip
 
@@ -73,15 +75,17 @@ class SpanningTicks:
         room = ENTRIES_PER_READ - len(kept.entries) if newest else ENTRIES_PER_READ
         if low >= begins or not room:
             return kept.entries
-        reaches = Place(*kept.archived) if kept.archived else FIRST
+        known = _known(kept.archived, begins)
         archived = await self._threads.run(
-            lambda: self._archive.ticks(
-                kind, symbol, low, min(high, begins), room, newest=newest, reaches=min(reaches, begins)
-            )
+            lambda: self._archive.ticks(kind, symbol, low, min(high, begins), room, newest=newest, known=known)
         )
         if newest:
             return kept.entries + archived
         return archived + kept.entries[: ENTRIES_PER_READ - len(archived)]
+
+    async def oldest(self, kind: Kind, symbol: str) -> Entry | None:
+        """The first entry of both."""
+        return next(iter(await self.read(kind, symbol, "-", "+")), None)
 
     async def archived(self, kind: Kind, symbol: str, first_seq: int, count: int) -> list[Entry]:
         """Archived ticks by their numbers, for what streams do not reach back to; see `Archive.read`."""
@@ -104,11 +108,10 @@ class SpanningCandles:
         begins = _begin(stored)
         if start >= begins or end <= start or (newest and not stored.complete):
             return stored
-        known = await self._chunks.archived(symbol, base)
-        reaches = FIRST if known is None else Place(min(known, begins))
+        known = _known(await self._chunks.archived(symbol, base), Place(begins))
         archived, complete = await self._threads.run(
             lambda: self._archive.candles(
-                symbol, base, start, min(end, begins), CANDLES_PER_READ, newest=newest, reaches=reaches
+                symbol, base, start, min(end, begins), CANDLES_PER_READ, newest=newest, known=known
             )
         )
         if newest or complete:
@@ -127,6 +130,12 @@ class SpanningCandles:
         if found is None or (stored and stored.time <= found.at):
             return stored
         return Oldest(found.at, forming=False)
+
+
+def _known(archived: Archived, begins: Place) -> Known:
+    """What must have been seen of the archive: what lies beyond Redis' oldest is not needed."""
+    reaches = FIRST if archived.place is None else Place(*archived.place)
+    return Known(min(reaches, begins), archived.imports)
 
 
 def _begin(stored: StoredCandles) -> int:

@@ -9,7 +9,7 @@ from feeds.listings import replayed_listing
 from ticker.archive.archive import Archive
 from ticker.candles.interval import INTERVALS, STORED, bounds
 from ticker.importing.importer import live_since
-from ticker.store import catalog
+from ticker.store import archived, catalog
 from ticker.store.candle_store import CandleReader
 from ticker.store.tick_stream import KINDS, TickReader
 
@@ -40,10 +40,12 @@ async def _times(client: Redis, symbol: str) -> list[int | None]:
     ]
 
 
-async def register_new(client: Redis, symbols: Sequence[str]) -> list[str]:
-    """Write down symbols that the store does not know, so that gateways answer for them."""
+async def tell(client: Redis, symbols: Sequence[str]) -> list[str]:
+    """Tell gateways what has more history now, and write down symbols that the store does not know; which these are."""
     known = await catalog.read(client)
     new = [symbol for symbol in symbols if symbol not in known]
+    for symbol in symbols:
+        await archived.note_import(client, symbol)
     if new:
         await catalog.check_schema(client)
         await catalog.register(client, [replayed_listing(symbol) for symbol in new], FEED)

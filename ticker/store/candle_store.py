@@ -19,6 +19,7 @@ from ticker.candles.interval import STORED, Interval
 from ticker.candles.packed import pack, unpack, unpack_open
 from ticker.store import archived, keys
 from ticker.store.append import ChunkWrite, StreamEnd
+from ticker.store.archived import Archived
 from ticker.store.connection import answers
 
 CHUNK_CANDLES = 64
@@ -123,12 +124,12 @@ class CandleReader:
         forming = [Oldest(candle.time, forming=True) for candle in unpack_open(reply[2])[base.name]]
         return min(closed + forming, key=lambda found: found.time, default=None)
 
-    async def archived(self, symbol: str, base: Interval) -> int | None:
-        """The open time of the last candle that is known to be archived."""
+    async def archived(self, symbol: str, base: Interval) -> Archived:
+        """What is known to be archived."""
+        fields = [f"candles_{base.name}", archived.IMPORTS]
         with answers("archived"):
-            noted: Any = await self._read.registered_client.hget(keys.archived(symbol), f"candles_{base.name}")
-        found = archived.place(noted)
-        return found[0] if found else None
+            noted: Any = await self._read.registered_client.hmget(keys.archived(symbol), fields)
+        return archived.of(*noted)
 
     async def trim(self, symbol: str, base: Interval, before: int) -> int:
         """Forget chunks whose candles are all older than `before`; how many were dropped."""

@@ -11,6 +11,7 @@ from redis.asyncio.client import Pipeline
 from ticker.errors import StoreError
 from ticker.store import archived, keys
 from ticker.store.append import StreamEnd
+from ticker.store.archived import Archived
 from ticker.store.connection import answers
 
 Kind = Literal["trades", "quotes"]
@@ -73,8 +74,7 @@ class Kept:
     entries: list[Entry]
     oldest: tuple[int, int] | None
     """The id of the oldest entry that is kept."""
-    archived: tuple[int, int] | None
-    """The id up to which the archive is known to have everything."""
+    archived: Archived
 
 
 class TickSource(Protocol):
@@ -149,10 +149,10 @@ class TickReader:
                 else:
                     pipe.xrange(key, first, last, ENTRIES_PER_READ)
                 pipe.xrange(key, count=1)
-                pipe.hget(keys.archived(symbol), kind)
+                pipe.hmget(keys.archived(symbol), [kind, archived.IMPORTS])
                 page, oldest, noted = await pipe.execute()
         begins = archived.place(oldest[0][0]) if oldest else None
-        return Kept([_entry(*entry) for entry in page], begins, archived.place(noted))
+        return Kept([_entry(*entry) for entry in page], begins, archived.of(*noted))
 
     async def newest(self, kind: Kind, symbol: str, count: int, until: int) -> list[Entry]:
         """The `count` entries up to and with sequence number `until`, in order; fewer where fewer are kept."""

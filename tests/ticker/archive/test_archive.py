@@ -6,6 +6,7 @@ import pytest
 
 from ticker.archive.archive import Archive
 from ticker.archive.compaction import FILES_MAX, compact
+from ticker.archive.index import Known
 from ticker.archive.layout import END, FIRST, IMPORT, Place
 from ticker.archive.storage import open_storage
 from ticker.candles.candle import Candle, Candles
@@ -198,7 +199,7 @@ def test_what_another_process_is_known_to_have_written_is_seen_at_once(archive, 
     more = trades(11, 20, ms=NOON_MS + 20_000)
     archive.write_ticks("trades", "AAPL", 1, "abcdef", more)
     assert len(everything(reader)) == 10
-    assert len(reader.ticks("trades", "AAPL", FIRST, END, 99, newest=False, reaches=Place(more[-1].ms, 20))) == 20
+    assert len(reader.ticks("trades", "AAPL", FIRST, END, 99, newest=False, known=Known(Place(more[-1].ms, 20)))) == 20
 
 
 def test_an_archive_of_another_kind_is_refused(url, archive, trades):

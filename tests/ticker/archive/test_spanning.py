@@ -15,6 +15,7 @@ from ticker.errors import ArchiveError
 from ticker.history.candles import CandleHistory, CandleQuery
 from ticker.history.ticks import TickHistory, TickQuery
 from ticker.ingest.archiver import Archiver
+from ticker.store import archived
 
 SECOND = 1_000_000
 ZONE = ZoneInfo("America/New_York")
@@ -180,13 +181,14 @@ async def test_what_is_kept_reaches_back_into_the_archive(writer, archive, ticks
     streams = SpanningTicks(writer.streams, archive, ArchiveThreads(1))
     minute = INTERVALS["1m"]
     before = await reader.oldest("AAPL", minute)
-    first = (await streams.read("trades", "AAPL", "-", "+"))[0]
+    first = await streams.oldest("trades", "AAPL")
     archiver = Archiver(archive, writer.client, ZONE, GRACE + LATENESS)
     await archiver.archive("AAPL", max(tick.time for tick in ticks))
     await trim(writer.client, 0.9, random.Random(1))
     assert (await writer.candles.oldest("AAPL", minute)).time > before.time
     assert await reader.oldest("AAPL", minute) == before
-    assert (await streams.read("trades", "AAPL", "-", "+"))[0] == first
+    assert await streams.oldest("trades", "AAPL") == first
+    assert await streams.oldest("trades", "MSFT") is None
     assert (await streams.archived("trades", "AAPL", 1, 5))[0] == first
     assert await reader.oldest("MSFT", minute) is None
     tail = [chunk.rows() for chunk in await reader.tail("AAPL", minute, 0)]
@@ -275,3 +277,16 @@ async def test_a_symbol_that_was_only_imported_has_history_and_no_position(
     assert [entry.seq for entry in found] == list(range(1, 51))
     newest = await spanning[0].page(TickQuery("trades", "AAPL", limit=100))
     assert (len(newest.entries), newest.position.seq) == (51, 1)
+
+
+async def test_an_import_is_seen_at_once(valkey, writer, archive, trades, spanning, noon):
+    """By a gateway that has looked before, since the import is noted in Redis."""
+    await writer.write(Trade("AAPL", 5, 1, noon))
+    query = TickQuery("trades", "AAPL", start=0, limit=100)
+    assert len((await spanning[0].page(query)).entries) == 1
+    for days in (1, 2, 3):
+        archive.write_ticks("trades", "AAPL", 0, "import", trades(1, 10, ms=noon // 1000 - days * 86_400_000))
+        await archived.note_import(valkey, "AAPL")
+        assert len((await spanning[0].page(query)).entries) == 1 + 10 * days
+    await valkey.delete("ticker:archived:{AAPL}")
+    assert len((await spanning[0].page(query)).entries) == 31

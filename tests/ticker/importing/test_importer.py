@@ -14,7 +14,7 @@ from ticker.archive.verify import verify
 from ticker.candles.candle import NO_TRADE, Origin
 from ticker.candles.interval import INTERVALS
 from ticker.errors import ConfigError
-from ticker.importing.existing import days_free_before, register_new
+from ticker.importing.existing import days_free_before, tell
 from ticker.importing.importer import Importer, live_since
 from ticker.importing.rows import Options, look_at
 from ticker.importing.values import Timing
@@ -272,7 +272,7 @@ async def test_the_live_record_is_found_in_redis_and_in_the_archive(writer, valk
 async def test_new_symbols_are_written_down(writer, valkey):
     """Those that the store knows keep what it knows of them."""
     before = await catalog.read(valkey)
-    assert await register_new(valkey, ["AAPL", "IBM"]) == ["IBM"]
+    assert await tell(valkey, ["AAPL", "IBM"]) == ["IBM"]
     after = await catalog.read(valkey)
     assert after["AAPL"] == before["AAPL"]
     assert after["IBM"]["feed"] == "import"
