@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from ticker import codec
 from ticker.archive.layout import IMPORT, Place
 from ticker.candles.candle import FIELDS, NO_TRADE, TRILLION, Candle, Candles, Origin
-from ticker.errors import ArchiveError
+from ticker.errors import StoreError
 from ticker.store.tick_stream import Entry, Kind
 
 Ints = npt.NDArray[np.int64]
@@ -88,7 +88,7 @@ def is_ours(kind: str, table: Any) -> bool:
 
 
 def ticks_table(kind: Kind, entries: Sequence[Entry], epoch: str) -> Any:
-    """Stream entries as a table. Raises `ArchiveError` for what no writer of ours has put into the stream."""
+    """Stream entries as a table. Raises `StoreError` for what no writer of ours has put into the stream."""
     rows = [dict(zip(entry.fields[::2], entry.fields[1::2], strict=True)) for entry in entries]
 
     def texts(name: str) -> list[bytes | None]:
@@ -110,7 +110,7 @@ def ticks_table(kind: Kind, entries: Sequence[Entry], epoch: str) -> Any:
         return pa.table(columns).select(TICKS[kind].names).cast(TICKS[kind])
     except (pa.ArrowInvalid, ValueError) as error:
         ids = f"{entries[0].ms}-{entries[0].seq} to {entries[-1].ms}-{entries[-1].seq}"
-        raise ArchiveError(f"{kind} {ids} hold what is no tick of ours: {error}") from None
+        raise StoreError(f"{kind} {ids} hold what is no tick of ours: {error}") from None
 
 
 def tick_columns(kind: Kind, columns: Mapping[str, Any], epoch: str) -> Any:

@@ -48,6 +48,11 @@ class Archiver:
         self._candles_done: dict[tuple[str, str], int] = {}
         self._noted: dict[tuple[str, str], Place] = {}
         self._turn = asyncio.Lock()
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Write no further file: what is left is for the next process."""
+        self._stopping = True
 
     def done(self, kind: Kind, symbol: str, epoch: str | None) -> Place | None:
         """The id up to which ticks are archived, as far as is known; None where nothing is."""
@@ -64,7 +69,7 @@ class Archiver:
             rows = 0
             for kind in TICK_KINDS:
                 rows += await self._archive_ticks(kind, symbol)
-            if clock:
+            if clock and not self._stopping:
                 for base in STORED:
                     rows += await self._archive_candles(symbol, base, clock)
             return rows
@@ -72,7 +77,8 @@ class Archiver:
     async def compact(self, symbol: str) -> int:
         """Make one file of the many of a day; how many are less."""
         async with self._turn:
-            return sum([await asyncio.to_thread(compact, self._archive, kind, symbol) for kind in KINDS])
+            kinds = () if self._stopping else KINDS
+            return sum([await asyncio.to_thread(compact, self._archive, kind, symbol) for kind in kinds])
 
     # Ticks
 
@@ -82,7 +88,7 @@ class Archiver:
             return 0
         done, before = await asyncio.to_thread(self._reached, kind, symbol, tip.epoch)
         rows = 0
-        while entries := await self._next(kind, symbol, done.last):
+        while not self._stopping and (entries := await self._next(kind, symbol, done.last)):
             (again,) = await self._streams.tips(kind, [symbol])
             if again.epoch != tip.epoch:
                 # These numbers may be others by now: the next run knows.
@@ -150,7 +156,7 @@ class Archiver:
         if clock < CLOCK_END:
             high = bounds(base, max(clock - self._final_us, 0), self._zone)[0]
         rows, complete = 0, low >= high
-        while not complete:
+        while not complete and not self._stopping:
             block = await self._chunks.read(symbol, base, low, high, newest=False)
             complete = block.complete or not len(block.closed)
             rows += await self._write_candles(symbol, base, block.closed)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from time import time_ns
+from time import monotonic, time_ns
 from typing import TYPE_CHECKING
 
 from redis.asyncio import Redis
@@ -40,6 +40,9 @@ log = logging.getLogger(__name__)
 
 HOUSEKEEPING_S = 60.0
 BACKFILL_S = 1.0
+ARCHIVE_LOOK_S = 1.0
+ARCHIVE_RETRY_S = 60.0
+"""An archive that could not be written is tried again this soon, however seldom it is written."""
 
 
 def wall_us() -> int:
@@ -77,6 +80,7 @@ class Ingester:
             config.limits.kept_ticks,
         )
         self._archiver = None if archive is None else _archiver(archive, client, rules)
+        self._archive_due_s: dict[str, float] = {}
         self._housekeeping = Housekeeping(client, config, self._archiver)
         ahead_us, buffered = config.limits.tick_ahead_s * 1_000_000, config.limits.buffered_ticks
         self._candles, self._ticks = CandleReader(client), TickReader(client)
@@ -110,7 +114,7 @@ class Ingester:
         scheduler.every(STANDBY_S, "take over", self.take_over)
         scheduler.every(HOUSEKEEPING_S, "housekeeping", self.tidy)
         if self._archiver:
-            scheduler.every(self._config.archive.every_s, "archive", self.archive)
+            scheduler.every(ARCHIVE_LOOK_S, "archive", self.archive)
         if self._backfillers:
             scheduler.every(BACKFILL_S, "backfill", self.backfill)
         heartbeat = Heartbeat(self._client, self._lease, self.runners, self._now_us, self._doubt.set)
@@ -121,6 +125,8 @@ class Ingester:
                 group.create_task(heartbeat.run())
                 group.create_task(self._verify())
         finally:
+            if self._archiver:
+                self._archiver.stop()
             await scheduler.stop()
             # One that fails at its end must not keep the others from theirs.
             results = await asyncio.gather(*(runner.close() for runner in self.runners), return_exceptions=True)
@@ -158,23 +164,32 @@ class Ingester:
                 await self._housekeeping.trim(listing.symbol, runner.clock)
 
     async def archive(self) -> None:
-        """Write to the archive what it does not have; one symbol that cannot be keeps no other from it."""
-        assert self._archiver is not None
+        """Write to the archive what it does not have of the feeds whose turn it is: first once they have begun."""
         for runner in self.runners:
-            for listing in runner.listings() if runner.clock else ():
-                try:
-                    await self._archiver.archive(listing.symbol, runner.clock)
-                    await self._archiver.compact(listing.symbol)
-                except StoreUnavailable:
-                    # The runners report it, and the next turn goes on.
-                    return
-                except (StoreError, ConfigError) as error:
-                    metrics.ARCHIVE_FAILURES.inc()
-                    log.error(
-                        "%s cannot be archived for now: %s", listing.symbol, error, extra={"symbol": listing.symbol}
-                    )
-                    if isinstance(error, ArchiveError | ConfigError):
-                        return
+            if runner.clock and monotonic() >= self._archive_due_s.get(runner.name, 0.0):
+                every_s = self._config.archive.every_s
+                whole = await self._archive_feed(runner)
+                self._archive_due_s[runner.name] = monotonic() + (every_s if whole else min(every_s, ARCHIVE_RETRY_S))
+
+    async def _archive_feed(self, runner: FeedRunner) -> bool:
+        """Archive one feed's symbols; whether that was all. One that cannot be keeps no other from it."""
+        assert self._archiver is not None
+        whole = True
+        for listing in runner.listings():
+            try:
+                await self._archiver.archive(listing.symbol, runner.clock)
+                await self._archiver.compact(listing.symbol)
+            except StoreUnavailable:
+                # The runner reports it.
+                return False
+            except (StoreError, ConfigError) as error:
+                metrics.ARCHIVE_FAILURES.inc()
+                fields = {"feed": runner.name, "symbol": listing.symbol}
+                log.error("%s cannot be archived for now: %s", listing.symbol, error, extra=fields)
+                whole = False
+                if isinstance(error, ArchiveError | ConfigError):
+                    return False
+        return whole
 
     async def backfill(self) -> None:
         """Store what feeds know of before their first tick: most often there is nothing left to do."""

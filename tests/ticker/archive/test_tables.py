@@ -9,7 +9,7 @@ from feeds.tick import Quote, Trade
 from ticker.archive import tables
 from ticker.candles.candle import NO_TRADE, TRILLION, Candle, Candles, Origin
 from ticker.codec import quote_entry, trade_entry
-from ticker.errors import ArchiveError
+from ticker.errors import StoreError
 from ticker.store.tick_stream import Entry
 
 MILLIONTHS = st.integers(-(1 << 53) + 1, (1 << 53) - 1)
@@ -89,5 +89,5 @@ def test_what_was_imported_has_no_number():
 def test_what_no_writer_of_ours_has_written_is_refused(price):
     """With the ids where it stands."""
     bad = Entry(5, 1, 5000, [b"price", price, b"size", b"1", b"time", b"5000", b"seq", b"1"])
-    with pytest.raises(ArchiveError, match="trades 5-1 to 5-1 hold what is no tick of ours"):
+    with pytest.raises(StoreError, match="trades 5-1 to 5-1 hold what is no tick of ours"):
         tables.ticks_table("trades", [bad], "abcdef")

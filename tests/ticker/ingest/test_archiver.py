@@ -204,6 +204,27 @@ async def test_what_somebody_else_has_put_into_a_stream_is_refused(writer, valke
         await new_archiver().archive("AAPL", tape.time)
 
 
+async def test_one_that_is_stopped_writes_no_further_file(writer, tape, new_archiver, archive, folder, monkeypatch):
+    """An end must not wait for a long run; the next process goes on where it was left."""
+    monkeypatch.setattr(module, "ROWS_PER_FILE", 500)
+    await writer.write(*tape.trades(2600, step=SECOND), clock=CLOCK_END)
+    archiver = new_archiver()
+    write = LocalStorage.write
+
+    def stop_then_write(self, path, content):
+        archiver.stop()
+        write(self, path, content)
+
+    with monkeypatch.context() as stopping:
+        stopping.setattr(LocalStorage, "write", stop_then_write)
+        assert 0 < await archiver.archive("AAPL", CLOCK_END) <= 1000
+    assert await archiver.compact("AAPL") == 0
+    assert len(files(folder)) == 1
+    await new_archiver().archive("AAPL", CLOCK_END)
+    assert ticks(archive) == await stream(writer)
+    assert candles(archive, M1) == await stored(writer, M1)
+
+
 async def test_a_symbol_without_anything_is_nothing(new_archiver, folder):
     """No files, no error."""
     archiver = new_archiver()

@@ -137,6 +137,36 @@ async def test_the_archive_job_keeps_up_with_the_feeds(hand_feed, run, tape, wai
         await wait_until(lambda: len(archived(reader, "MSFT")) == len(other.ticks))
 
 
+async def test_a_feed_is_archived_once_it_has_begun_and_not_again_before_its_time(
+    hand_feed, run, tape, wait_until, tmp_path, valkey
+):
+    """However seldom: whoever is restarted every day must not wait for a day."""
+    feed = hand_feed("AAPL")
+    feed.clock = 0
+    ingester = await run(feed, archive={"url": str(tmp_path / "archive"), "every": "1d"})
+    reader = open_archive(ingester._config)
+    await ingester.archive()
+    assert archived(reader, "AAPL") == []
+    feed.give(*tape.trades(5))
+    await wait_until(lambda: len(archived(reader, "AAPL")) == 5)
+    feed.give(*tape.trades(5))
+    await wait_until(lambda: stream_length(valkey, 10))
+    await ingester.archive()
+    assert len(archived(reader, "AAPL")) == 5
+
+
+async def test_a_symbol_that_cannot_be_archived_keeps_no_other_from_it(
+    hand_feed, run, tape, new_tape, wait_until, tmp_path, valkey, caplog
+):
+    """What somebody has put into one stream concerns that alone."""
+    feed, other = hand_feed("AAPL", "MSFT"), new_tape("MSFT")
+    await valkey.xadd("quotes:{AAPL}", {"bid": "x", "time": "5", "seq": "1"}, "5-1")
+    ingester = await run(feed, archive={"url": str(tmp_path / "archive"), "every": "1s"})
+    feed.give(*tape.trades(3), *other.trades(4))
+    await wait_until(lambda: len(archived(open_archive(ingester._config), "MSFT")) == 4)
+    assert "AAPL cannot be archived for now: quotes 5-1 to 5-1 hold what is no tick of ours" in caplog.text
+
+
 def archived(reader, symbol):
     reader.index.again("trades", symbol)
     return reader.ticks("trades", symbol, FIRST, END, 10**6, newest=False)
