@@ -225,7 +225,7 @@ def test_an_import_that_is_killed_goes_on(
         block_until(ticker.ended, 60)
         command = [sys.executable, "-m", "ticker", "import", *map(str, paths), "--config", str(ticker.config)]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        block_until(lambda: any(ticker.archive.rglob("*.parquet")), 60)
+        block_until(lambda: any(ticker.archive.rglob("date=2013-10-04/*.parquet")), 60)
         process.kill()
         process.wait()
         told = ticker.call("import", *paths)
@@ -251,7 +251,7 @@ def test_bad_rows_are_listed_and_the_exit_code_tells(
         block_until(ticker.ended, 60)
         told = ticker.call("import", path, *options, "--dry-run", code=1)
         assert told.splitlines()[0] == "NEW candles_1d: 2 would be added"
-        assert not ticker.archive.exists()
+        assert not list(ticker.archive.rglob("symbol=NEW"))
         told = ticker.call("import", path, *options, code=1)
         line = f"{path}: line 3: close 'x': expected a number"
         assert told.splitlines() == ["NEW candles_1d: 2 added", line, "1 bad rows were left out"]
