@@ -16,14 +16,15 @@ from ticker.store.connection import answers
 log = logging.getLogger(__name__)
 
 
-async def register(client: Redis, listings: Sequence[Listing], feed: str, ingester: str) -> None:
-    """Write down a feed's symbols and who writes them; tell the gateways, which may see some for the first time."""
-    owners = {listing.symbol: ingester for listing in listings}
+async def register(client: Redis, listings: Sequence[Listing], feed: str, ingester: str | None = None) -> None:
+    """Write down a feed's symbols and who writes them, if somebody does; gateways may see some for the first time."""
+    owners = {listing.symbol: ingester for listing in listings if ingester}
     rows = {listing.symbol: codec.to_json(_metadata(listing, feed)) for listing in listings}
     with answers("symbols"):
         async with client.pipeline(transaction=True) as pipe:
             pipe.hset(keys.SYMBOLS, mapping=rows)  # type: ignore[arg-type]
-            pipe.hset(keys.OWNERS, mapping=owners)  # type: ignore[arg-type]
+            if owners:
+                pipe.hset(keys.OWNERS, mapping=owners)  # type: ignore[arg-type]
             pipe.publish(keys.EVENTS, codec.to_json({"event": "symbols"}))
             await pipe.execute()
 
