@@ -155,19 +155,21 @@ async def stream(writer, kind):
         yield entry
 
 
-async def test_ticks_that_come_meanwhile_stay_out_of_later_pages(writer, archive, ticks, spanning, noon):
+async def test_ticks_that_come_meanwhile_stay_out_of_later_pages(writer, new_writer, archive, ticks, spanning, noon):
     """As without an archive; also where a lost store numbers from 1 again."""
     archiver = Archiver(archive, writer.client, ZONE, GRACE + LATENESS)
     await archiver.archive("AAPL", max(tick.time for tick in ticks))
     trades = [entry async for entry in stream(writer, "trades")]
     await writer.client.flushall()
     newest = max(tick.time for tick in ticks)
-    await writer.claim("AAPL")
-    await writer.write(Trade("AAPL", 5, 1, newest + SECOND))
+    # The one from before would put back what it holds.
+    other = new_writer(writer.client)
+    await other.claim("AAPL")
+    await other.write(Trade("AAPL", 5, 1, newest + SECOND))
     page = await spanning[0].page(TickQuery("trades", "AAPL", start=noon, limit=len(trades)))
     assert page.entries == trades
     assert page.position is None
-    await writer.write(Trade("AAPL", 6, 1, newest + 2 * SECOND))
+    await other.write(Trade("AAPL", 6, 1, newest + 2 * SECOND))
     last = await spanning[0].page(TickQuery("trades", "AAPL", start=noon, limit=len(trades), cursor=page.next))
     assert [(entry.seq, entry.time) for entry in last.entries] == [(1, newest + SECOND)]
     edge = await spanning[0].page(TickQuery("trades", "AAPL", limit=3))

@@ -170,7 +170,7 @@ async def test_numbers_that_were_withdrawn_are_replaced(writer, valkey, new_writ
         await valkey.restore(key, 0, copy)
     other = new_writer(valkey)
     await other.claim("AAPL")
-    other.batches._writers["AAPL"].begin_epoch()
+    other.batches._queue.writers["AAPL"].begin_epoch()
     await other.write(*tape.trades(20))
     await archiver.archive("AAPL", tape.time)
     assert ticks(archive) == await stream(other)

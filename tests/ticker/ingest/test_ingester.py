@@ -148,7 +148,8 @@ async def test_a_feed_is_archived_once_it_has_begun_and_not_again_before_its_tim
     await ingester.archive()
     assert archived(reader, "AAPL") == []
     feed.give(*tape.trades(5))
-    await wait_until(lambda: len(archived(reader, "AAPL")) == 5)
+    await wait_until(lambda: "hand" in ingester._archive_due_s)
+    assert len(archived(reader, "AAPL")) == 5
     feed.give(*tape.trades(5))
     await wait_until(lambda: stream_length(valkey, 10))
     await ingester.archive()
