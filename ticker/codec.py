@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from feeds.tick import Quote, Tick, Trade
-from ticker.candles.candle import MILLION, TRILLION, Candle
+from ticker.candles.candle import MILLION, TRILLION, Candle, Candles, vwaps
 from ticker.errors import BadTick
 
 MILLIONTHS_MAX = 1 << 53
@@ -140,6 +140,38 @@ def candle_row(candle: Candle, *, final: bool) -> dict[str, Any]:
         "trades": candle.trades,
         "vwap": from_millionths(candle.vwap),
         "final": final,
+    }
+
+
+CANDLE_COLUMNS = ("time", "open", "high", "low", "close", "volume", "trades", "vwap", "final")
+"""The fields of a candle as REST shows it, in their order."""
+
+
+def numbers(millionths: Any) -> list[float | int]:
+    """`from_millionths` of a whole column."""
+    made: list[float | int] = (millionths / MILLION).tolist()
+    # Whole ones have no point, and beyond 2^53 numpy would round twice.
+    exact = (millionths % MILLION == 0) | (abs(millionths) >= MILLIONTHS_MAX)
+    for i in exact.nonzero()[0].tolist():
+        value = int(millionths[i])
+        made[i] = value / MILLION if value % MILLION else value // MILLION
+    return made
+
+
+def candle_columns(candles: Candles, final: int) -> dict[str, list[Any]]:
+    """Candles as REST shows them, a list a field; the first `final` are closed."""
+    averages, known = vwaps(candles)
+    column, count = candles.column, len(candles)
+    prices = {name: numbers(column(name)) for name in ("open", "high", "low", "close", "volume")}
+    average: list[Any] = numbers(averages)
+    for i in (~known).nonzero()[0].tolist():
+        average[i] = None
+    return {
+        "time": column("time").tolist(),
+        **prices,
+        "trades": column("trades").tolist(),
+        "vwap": average,
+        "final": [True] * final + [False] * (count - final),
     }
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from feeds.tick import Quote, Trade
 from ticker import codec
-from ticker.candles.candle import MILLION, TRILLION, Candle
+from ticker.candles.candle import MILLION, TRILLION, Candle, Candles
 from ticker.errors import BadTick
 
 TIME = 1_763_933_333_333_333
@@ -333,3 +333,20 @@ def test_an_entry_with_a_name_but_no_value_is_not_misread():
     """A flat list of odd length is no entry."""
     with pytest.raises(ValueError, match="zip"):
         codec.entry_message("trade", "A", [b"price"])
+
+
+PRICES = st.one_of(st.integers(-(10**9), 10**9), st.integers(-(2**53), 2**53))
+VOLUMES = st.one_of(st.integers(0, 10**9), st.integers(0, 2**59))
+
+
+@given(st.lists(st.tuples(*[PRICES] * 4, VOLUMES, st.integers(0, 10**6), st.integers(0, TRILLION - 1)), max_size=20))
+def test_columns_are_the_rows_turned(rows):
+    """The same numbers, whole ones as whole ones, to the last bit."""
+    made = [Candle(i, *row, 3, 1, 2, i, i) for i, row in enumerate(rows)]
+    final = len(made) // 2
+    columns = codec.candle_columns(Candles.of(made), final)
+    assert tuple(columns) == codec.CANDLE_COLUMNS
+    turned = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    expected = [codec.candle_row(candle, final=i < final) for i, candle in enumerate(made)]
+    assert turned == expected
+    assert codec.to_json(turned) == codec.to_json(expected)

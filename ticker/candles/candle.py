@@ -60,6 +60,10 @@ class Candle(NamedTuple):
 
 
 FIELDS = Candle._fields
+PLAIN_MAX = 1 << 50
+"""Of an average price in millionths that floating point finds to within a few units."""
+VOLUME_MAX = 1 << 59
+"""Of a volume in millionths with which what is left over is known exactly from its last 64 bits."""
 
 
 def vwap(units: int, rest: int, volume: int) -> int | None:
@@ -70,6 +74,28 @@ def vwap(units: int, rest: int, volume: int) -> int | None:
     if 2 * left > volume or (2 * left == volume and whole & 1):
         whole += 1
     return whole
+
+
+def vwaps(candles: "Candles") -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """`vwap` of many at once, and where there is one.
+
+    Floating point finds each to within a few units; how far off it is follows exactly from 64-bit integers that wrap
+    around, since what is left over is small. What is too large for that is divided one by one.
+    """
+    units, rest, volume = (candles.column(name) for name in ("units", "rest", "volume"))
+    known = volume > 0
+    by = np.where(known, volume, 1)
+    near = (units + rest / TRILLION) / by * TRILLION
+    plain = (np.abs(near) < PLAIN_MAX) & (by < VOLUME_MAX)
+    found = np.where(plain, near, 0).astype(np.int64)
+    with np.errstate(over="ignore"):
+        left = units * TRILLION + rest - found * by
+    found += left // by
+    left %= by
+    found += (2 * left > by) | ((2 * left == by) & (found & 1 == 1))
+    for i in np.flatnonzero(known & ~plain).tolist():
+        found[i] = vwap(int(units[i]), int(rest[i]), int(volume[i])) or 0
+    return np.where(known, found, 0), known
 
 
 @dataclass(frozen=True, slots=True)

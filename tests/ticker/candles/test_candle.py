@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ticker.candles.candle import FIELDS, TRILLION, Candle, Candles, Origin, vwap
+from ticker.candles.candle import FIELDS, TRILLION, Candle, Candles, Origin, vwap, vwaps
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 ROWS = st.lists(st.tuples(*[INT64] * len(FIELDS)).map(Candle._make), max_size=20)
@@ -87,3 +87,31 @@ def test_a_number_that_64_bits_do_not_hold_is_refused():
     """Never wrapped around in silence."""
     with pytest.raises(OverflowError):
         Candles.of([candle(0, volume=2**63)])
+
+
+SUMS = st.tuples(
+    st.one_of(st.integers(-(10**6), 10**6), st.integers(-(2**60), 2**60)),
+    st.integers(0, TRILLION - 1),
+    st.one_of(st.just(0), st.integers(1, 100), st.integers(1, 10**12), st.integers(2**58, 2**62)),
+)
+
+
+@given(st.lists(SUMS, max_size=30))
+def test_many_vwaps_are_those_of_each(sums):
+    """Also where floating point is far off, and where sums are as large as they may be."""
+    made = Candles.of([candle(i, units=u, rest=r, volume=v) for i, (u, r, v) in enumerate(sums)])
+    expected = [vwap(*one) for one in sums]
+    if any(one is not None and abs(one) >= 2**63 for one in expected):
+        return
+    found, known = vwaps(made)
+    assert [
+        value if is_known else None for value, is_known in zip(found.tolist(), known.tolist(), strict=True)
+    ] == expected
+
+
+@given(st.lists(st.tuples(st.integers(-(10**9), 10**9), st.integers(1, 10**6)), min_size=1, max_size=20))
+def test_many_vwaps_in_the_very_middle_go_to_the_even_neighbour(halves):
+    """Sums that lie exactly between two millionths."""
+    sums = [(*divmod((2 * whole + 1) * half, TRILLION), 2 * half) for whole, half in halves]
+    made = Candles.of([candle(i, units=u, rest=r, volume=v) for i, (u, r, v) in enumerate(sums)])
+    assert vwaps(made)[0].tolist() == [vwap(*one) for one in sums]
