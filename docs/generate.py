@@ -22,6 +22,7 @@ from ticker import codes, metrics
 from ticker.cli import cli
 from ticker.config import ENV_PREFIX, Config, FeedConfig
 from ticker.limits import LIMITS
+from ticker.web.operations import OPERATIONS, Parameter
 
 PAGES = Path(__file__).parent
 PART = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -144,7 +145,41 @@ def allowed(found: FieldInfo) -> str:
     return code(patterns[0]) if patterns else ""
 
 
-# Limits, metrics, commands, codes
+# Operations, limits, metrics, commands, codes
+
+
+def operations() -> str:
+    """Every question that REST answers."""
+    rows = (
+        (code(one.path), " ".join(map(code, one.parameters)), " ".join(map(code, one.formats)), one.summary)
+        for one in OPERATIONS.values()
+    )
+    return table(("path", "parameters", "formats", "answers"), rows)
+
+
+def parameters() -> str:
+    """What each parameter may be; the same name may mean a little more on one path than on the others."""
+    found: dict[Parameter, list[str]] = {}
+    for one in OPERATIONS.values():
+        for parameter in one.parameters.values():
+            found.setdefault(parameter, []).append(one.path)
+    names = [parameter.name for parameter in found]
+    rows = []
+    for parameter, paths in found.items():
+        where = "" if names.count(parameter.name) == 1 else " (" + ", ".join(map(code, paths)) + ")"
+        allowed = " ".join(map(code, parameter.allowed)) or KINDS[parameter.type]
+        rows.append((code(parameter.name) + where, allowed, code(parameter.default), parameter.description))
+    return table(("parameter", "allowed", "default", "what"), rows)
+
+
+KINDS = {
+    "time": "a [time](#times)",
+    "count": "a whole number",
+    "text": "any text",
+    "symbol": "a symbol",
+    "symbols": "symbols, or `*`",
+    "cursor": "as `next` has it",
+}
 
 
 def limits() -> str:
@@ -226,6 +261,8 @@ def _times(value: float, base: float) -> str:
 
 PARTS: dict[str, Callable[[], str]] = {
     "settings": settings,
+    "operations": operations,
+    "parameters": parameters,
     "limits": limits,
     "metrics": metric_table,
     "commands": commands,

@@ -23,7 +23,8 @@ from ticker.errors import ConfigError
 from ticker.feed_state import FeedState
 from ticker.limits import LIMITS
 from ticker.store import keys
-from ticker.web import messages, rest, stream
+from ticker.web import messages, stream
+from ticker.web.operations import OPERATIONS, Operation, Parameter
 
 REPOSITORY = Path(__file__).parents[1]
 DOCS = REPOSITORY / "docs"
@@ -73,12 +74,9 @@ def paths(routes: Iterable[BaseRoute]) -> list[str]:
     return [getattr(route, "path", "") or "/" for route in routes]
 
 
-def parameters(source: str) -> set[str]:
-    """What REST accepts behind the `?`: the names given to `_params`, and those that pages have in common."""
-    tree = ast.parse(source)
-    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "attr", "") == "_params"]
-    given = {arg.value for call in calls for arg in call.args if isinstance(arg, ast.Constant)}
-    return given | set(rest.PAGE)
+def parameters(operations: Iterable[Operation]) -> set[str]:
+    """What REST accepts behind the `?`."""
+    return {name for operation in operations for name in operation.parameters}
 
 
 def every_command(group: click.Group, before: str = "") -> dict[str, click.Command]:
@@ -163,9 +161,9 @@ def test_every_path_is_documented() -> None:
 
 def test_every_parameter_is_documented() -> None:
     """Those of REST, and the fields of requests."""
-    source = Path(rest.__file__).read_text("utf-8")
-    assert parameters(source) >= {"interval", "start", "symbols", "query", "forming"}
-    assert missing(sorted(parameters(source)), page("rest.md")) == []
+    found = parameters(OPERATIONS.values())
+    assert found >= {"interval", "start", "symbols", "query", "forming", "fill"}
+    assert missing(sorted(found), page("rest.md")) == []
     fields = set().union(*messages.FIELDS.values())
     assert missing(sorted(fields), page("websocket.md")) == []
 
@@ -309,7 +307,7 @@ def test_something_new_is_found() -> None:
     assert missing(feed_settings(kinds), page("configuration.md")) == ["colour"]
     routes = [Route("/v1/novelty", lambda request: None), WebSocketRoute("/v2/stream", lambda socket: None)]
     assert missing(paths(routes), page("rest.md")) == ["/v1/novelty", "/v2/stream"]
-    given = parameters("params = self._params(request, 'colour', *PAGE)")
+    given = parameters([Operation("novelty", "/v1/novelty", "", {"colour": Parameter("colour", "text", "")})])
     assert missing(sorted(given), page("rest.md")) == ["colour"]
     group = click.Group(commands={"novelty": click.Command("novelty", params=[click.Option(["--colour"])])})
     assert missing(options(group), page("commands.md")) == ["--colour"]

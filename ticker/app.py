@@ -21,7 +21,10 @@ from ticker.calendar import feed_hours
 from ticker.candles.interval import INTERVALS
 from ticker.config import Config
 from ticker.errors import StoreUnavailable
+from ticker.history.cache import Cache
 from ticker.history.candles import CandleHistory
+from ticker.history.formats import Writer
+from ticker.history.kept import KeptReader
 from ticker.history.snapshots import SnapshotReader
 from ticker.history.ticks import TickHistory
 from ticker.hub.blocks import Blocks
@@ -37,7 +40,9 @@ from ticker.store.candle_store import CandleReader
 from ticker.store.connection import answers, check_server, connect
 from ticker.store.subscription import Subscription
 from ticker.store.tick_stream import TickReader
-from ticker.web.gateway import PRIVATE, Gateway, History
+from ticker.web.gateway import PRIVATE, Gateway
+from ticker.web.gateway import History as Doors
+from ticker.web.history import History
 from ticker.web.measure import Measured
 from ticker.web.ops import Ops, Ping
 from ticker.web.problems import HANDLERS
@@ -137,14 +142,17 @@ async def ingesting_apart(
 def make_gateway(client: Redis, config: Config) -> Gateway:
     """The parts of the live and the historical side, put together."""
     zone, candles = config.market.zone, config.candles
-    chunks, streams = CandleReader(client), TickReader(client)
+    cache = Cache(config.limits.history_cache_bytes)
+    chunks, streams = CandleReader(client, cache.unpack), TickReader(client)
     grace_us, lateness_us = candles.grace_ms * 1000, candles.lateness_s * 1_000_000
     candle_source, tick_source = sources(config, chunks, streams)
     ahead_us = config.limits.tick_ahead_s * 1_000_000
-    history = History(
+    history = Doors(
         CandleHistory(client, candle_source, zone, grace_us, lateness_us, ahead_us),
         TickHistory(tick_source, (candles.lateness_s + config.limits.tick_ahead_s) * 1000),
         SnapshotReader(client, streams, chunks),
+        KeptReader(tick_source, candle_source, zone).read,
+        cache,
         lambda: catalog.read(client),
         lambda: catalog.read_owners(client),
     )
@@ -230,8 +238,9 @@ def create_app(config: Config, feeds: Sequence[Feed] | None = None, *also: Part,
             yield
 
     ops = Ops(gateway, _ping(client), lambda: ingester[0].status() if ingester else None)
+    history = History(gateway, Writer(gateway.history.cache))
     return Starlette(
-        routes=routes(gateway, Rest(gateway), ops),
+        routes=routes(gateway, history, Rest(gateway), ops),
         lifespan=lifespan,
         exception_handlers=HANDLERS,
         middleware=[

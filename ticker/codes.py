@@ -19,7 +19,7 @@ PROBLEMS = {
     "unknown_symbol": Code("a symbol that nobody has heard of", "take one of `/v1/symbols`"),
     "unknown_path": Code("a path that there is not", "correct the path"),
     "method_not_allowed": Code("a method other than GET and HEAD", "use GET"),
-    "not_acceptable": Code("a format that is not offered", "accept `application/json`"),
+    "not_acceptable": Code("a format that is not offered", "take one of those that `detail` lists"),
     "forbidden_origin": Code("a page from elsewhere opens the WebSocket", "list its origin in `server.origins`"),
     "unavailable": Code("the store does not answer, or all connections are taken", "ask again after `Retry-After`"),
     "internal_error": Code("the server made a mistake", "report it with `request_id`, which stands in its log"),

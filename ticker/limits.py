@@ -79,6 +79,21 @@ class Limits(BaseModel):
     page_rows_default: int = _limit(
         500, "rows", "request", "next", "rows of one REST answer where the request names no `limit`"
     )
+    answer_rows: int = _limit(
+        250_000,
+        "rows",
+        "request",
+        "bad_request",
+        "rows of one REST answer over several symbols: their number times `limit`",
+    )
+    history_cache_bytes: int = _limit(
+        64 * 1_048_576,
+        "bytes",
+        "process",
+        "",
+        "answers, rows and chunks of history that a gateway remembers; the least used give way",
+        least=1_048_576,
+    )
     buffered_ticks: int = _limit(
         200_000,
         "ticks",

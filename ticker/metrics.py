@@ -203,6 +203,17 @@ HTTP_SECONDS = _histogram(
     "ticker_http_request_seconds", "seconds", "Time from a request to the end of its answer.", "route"
 )
 
+# History.
+HISTORY_CACHE_BYTES = _gauge(
+    "ticker_history_cache_bytes", "bytes", "Answers, rows and chunks of history that are remembered."
+)
+HISTORY_ANSWERS = _counter(
+    "ticker_history_answers",
+    "answers",
+    "Answers of candles and ticks: made, or remembered, for which the store is not asked.",
+    "source",
+)
+
 PROCESS = tuple(
     MetricRow(name, "counter" if name.endswith("_total") else "gauge", (), unit, told)
     for name, unit, told in (

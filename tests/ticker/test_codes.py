@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from ticker import codes, errors
+from ticker.web.operations import OPERATIONS
 
 TICKER = Path(codes.__file__).parent
 WEBSOCKET = ("web/messages.py", "web/stream.py")
@@ -89,7 +90,8 @@ def test_problem_codes_are_those_of_the_table():
     from ticker.web import problems as answers
 
     spot = {code for text in all_sources() for code in problems(text)}
-    used = of_errors() | error_codes(source("web/params.py")) | spot | set(answers.CODES.values())
+    of_parameters = {p.code for o in OPERATIONS.values() for p in o.parameters.values() if p.code}
+    used = of_errors() | of_parameters | spot | set(answers.CODES.values())
     assert used == set(codes.PROBLEMS)
 
 

@@ -24,6 +24,7 @@ BOUNDED = {
     "channel",
     "status",
     "by",
+    "source",
     "code",
     "op",
     "limit",

@@ -71,6 +71,8 @@ class AppendQueue:
         self.writers: dict[str, SymbolWriter] = {}
         self.clock = 0
         """The feed clock at which candles close."""
+        self._clock_before = 0
+        """The one up to which everything is stored already."""
         self._feed = feed
         self._parts = parts
         self._refuse = refuse
@@ -97,8 +99,9 @@ class AppendQueue:
         self.writers |= await self._loader.load(claims)
 
     def add(self, shares: Collection[Share], clock: int) -> None:
-        """Have these appended next."""
+        """Have these appended next; nothing else waits."""
         self._shares += shares
+        self._clock_before = self.clock
         self.clock = clock
 
     def doubt(self) -> None:
@@ -138,7 +141,7 @@ class AppendQueue:
         writer = self.writers[share.symbol]
         after = writer.ends
         taken = [tick for tick in share.ticks if self._taken(writer, tick, again=share.again)]
-        append = writer.finish(self.clock, share.cursor, whole=share.whole)
+        append = writer.finish(self.clock, share.cursor, self._clock_before, whole=share.whole)
         return _Pending(share, append, after, taken) if append else None
 
     def _taken(self, writer: SymbolWriter, tick: Tick, *, again: bool) -> bool:

@@ -9,12 +9,12 @@ from feeds.tick import Quote, Tick, Trade
 from ticker import codec
 from ticker.candles.builder import CandleBuilder
 from ticker.candles.candle import Candle, Candles
-from ticker.candles.interval import STORED
+from ticker.candles.interval import STORED, Interval, bounds
 from ticker.candles.packed import pack_open
 from ticker.errors import BadTick, DuplicateTick
 from ticker.ingest.backfill import Backfill
 from ticker.store.append import Append, ChunkWrite, Run, StreamEnd
-from ticker.store.candle_store import ChunkLog
+from ticker.store.candle_store import ChunkLog, candles_event
 from ticker.store.claim import Claimed, Left
 from ticker.store.tick_stream import Kind
 
@@ -97,6 +97,8 @@ class SymbolWriter:
         self._ids: dict[str, None] = {}
         self._logs = [ChunkLog(interval, tail) for interval, tail in zip(STORED, tails, strict=True)]
         self.backfilled = claimed.backfilled
+        self._told = False
+        """Gateways were told that what they remember may be stale."""
         self._backfill: list[ChunkWrite] | None = None
         """What the next append stores of before the first tick."""
         self._builders: list[CandleBuilder] = []
@@ -181,10 +183,11 @@ class SymbolWriter:
                 self._know_once("quotes", tick.id)
             self._quotes.add(tick.time, codec.quote_entry(tick, self._quotes.seq + 1))
 
-    def finish(self, clock: int, cursor: str | None, *, whole: bool = True) -> Append | None:
+    def finish(self, clock: int, cursor: str | None, before: int = 0, *, whole: bool = True) -> Append | None:
         """The append of all that was taken and of the candles that close at this feed clock; None where there is nothing.
 
-        `whole`: nothing is missing any more once this is stored.
+        `before` is the clock up to which everything is stored already: whoever remembers what was closed at it is told of
+        what is not as it was. `whole`: nothing is missing any more once this is stored.
         """
         closed = [builder.close(clock) for builder in self._builders]
         traded = bool(self._trades.runs)
@@ -225,7 +228,24 @@ class SymbolWriter:
             append.chunks += log.put(candles, keep_from)
             if interval.name == "1m":
                 append.messages = [self._message(candle) for candle in candles]
+        append.event = append.event or self._correction(closed, before)
         return append
+
+    def _correction(self, closed: Sequence[Sequence[Candle]], before: int) -> str:
+        """What gateways are told of closed candles that were closed at the clock before, and are not as they were."""
+        if not self._told:
+            # What was told by whoever wrote before us, or was not, nobody knows.
+            self._told = True
+            return candles_event(self.symbol)
+        changed: dict[str, tuple[int, int]] = {}
+        for interval, candles in zip(STORED, closed, strict=True):
+            late = [c.time for c in candles if self._end(interval, c) + self._rules.grace_us <= before]
+            if late:
+                changed[interval.name] = late[0], late[-1] + 1
+        return candles_event(self.symbol, changed) if changed else ""
+
+    def _end(self, interval: Interval, candle: Candle) -> int:
+        return bounds(interval, candle.time, self._rules.zone)[1]
 
     def _message(self, candle: Candle) -> str:
         return codec.candle_message(self.symbol, "1m", candle, final=True)

@@ -5,7 +5,7 @@ candle and a sorted set finds it by time. Chunks are rewritten whole as part of 
 nothing derived from a tick can be there without it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ import numpy as np
 from redis.asyncio import Redis
 from redis.asyncio.client import Pipeline
 
+from ticker import codec
 from ticker.candles.candle import Candle, Candles
 from ticker.candles.interval import STORED, Interval
 from ticker.candles.packed import pack, unpack, unpack_open
@@ -93,8 +94,10 @@ class CandleSource(Protocol):
 class CandleReader:
     """Reads chunks back."""
 
-    def __init__(self, client: Redis) -> None:
+    def __init__(self, client: Redis, unpack: Callable[[bytes], Candles] = unpack) -> None:
+        """`unpack` may remember what it has unpacked before."""
         self._read = client.register_script(READ)
+        self._unpack = unpack
 
     async def read(
         self, symbol: str, base: Interval, start: int, end: int, *, newest: bool, chunks: int = CHUNKS_PER_READ
@@ -103,12 +106,12 @@ class CandleReader:
         args = [max(start, 0), min(end, TIME_MAX), chunks, int(newest)]
         with answers("candles"):
             reply = await self._read(keys=_read_keys(symbol, base), args=args)
-        return _stored(reply, base, start, end, newest=newest)
+        return _stored(reply, base, start, end, self._unpack, newest=newest)
 
     async def tail_in(self, pipe: Pipeline, symbol: str, base: Interval) -> Callable[[Any], StoredCandles]:
         """Put a read of the newest chunks into a pipeline; what is returned makes the result of the pipeline's answer."""
         await self._read(keys=_read_keys(symbol, base), args=[0, TIME_MAX, 2, 1], client=pipe)
-        return lambda reply: _stored(reply, base, 0, TIME_MAX, newest=True)
+        return lambda reply: _stored(reply, base, 0, TIME_MAX, self._unpack, newest=True)
 
     async def tail(self, symbol: str, base: Interval, since: int) -> list[Candles]:
         """The newest chunks, whole, in order of time, back to the one that holds `since`."""
@@ -137,13 +140,22 @@ class CandleReader:
         client = self._read.registered_client
         with answers("trim"):
             # The newest chunk that begins before the line may reach over it: it stays.
-            fields = (await client.zrangebyscore(index, "-inf", f"({before}"))[:-1]
-            if fields:
+            found: Any = await client.zrangebyscore(index, "-inf", f"({before}")
+            if fields := found[:-1]:
                 async with client.pipeline(transaction=True) as pipe:
                     pipe.hdel(chunks, *fields)
                     pipe.zrem(index, *fields)
+                    pipe.publish(keys.EVENTS, candles_event(symbol, {base.name: (0, int(found[-1]))}))
                     await pipe.execute()
         return len(fields)
+
+
+def candles_event(symbol: str, changed: Mapping[str, tuple[int, int]] | None = None) -> str:
+    """What gateways are told of closed candles that have changed: from when until when, by stored interval; or all."""
+    event: dict[str, Any] = {"event": "candles", "symbol": symbol}
+    if changed is not None:
+        event["changed"] = changed
+    return codec.to_json(event).decode()
 
 
 def _read_keys(symbol: str, base: Interval) -> list[str]:
@@ -156,7 +168,9 @@ def _read_keys(symbol: str, base: Interval) -> list[str]:
     ]
 
 
-def _stored(reply: Any, base: Interval, start: int, end: int, *, newest: bool) -> StoredCandles:
+def _stored(
+    reply: Any, base: Interval, start: int, end: int, unpack: Callable[[bytes], Candles], *, newest: bool
+) -> StoredCandles:
     epoch, trade_id, kept, more, packed, oldest = reply
     chunks = [unpack(chunk) for chunk in packed]
     if newest:

@@ -86,6 +86,9 @@ class TickSource(Protocol):
     async def read(self, kind: Kind, symbol: str, first: str, last: str, *, newest: bool = False) -> list[Entry]:
         """Entries with ids from `first` to `last`, at most `ENTRIES_PER_READ`: the oldest, or the newest first."""
 
+    async def oldest(self, kind: Kind, symbol: str) -> Entry | None:
+        """The first entry that is still kept."""
+
 
 class TickReader:
     """Reads streams back."""
@@ -153,6 +156,12 @@ class TickReader:
                 page, oldest, noted = await pipe.execute()
         begins = archived.place(oldest[0][0]) if oldest else None
         return Kept([_entry(*entry) for entry in page], begins, archived.of(*noted))
+
+    async def oldest(self, kind: Kind, symbol: str) -> Entry | None:
+        """The first entry that is still kept."""
+        with answers("ticks"):
+            reply: Any = await self._client.xrange(STREAM[kind](symbol), count=1)
+        return _entry(*reply[0]) if reply else None
 
     async def newest(self, kind: Kind, symbol: str, count: int, until: int) -> list[Entry]:
         """The `count` entries up to and with sequence number `until`, in order; fewer where fewer are kept."""

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from ticker import codec, metrics
 from ticker.config import Config
 from ticker.errors import NotFound, StoreUnavailable
+from ticker.history.cache import Cache
 from ticker.history.candles import CandleHistory
 from ticker.history.snapshots import SnapshotReader
 from ticker.history.ticks import TickHistory
@@ -27,6 +28,7 @@ from ticker.store import keys
 from ticker.store.subscription import Messages, Subscription
 from ticker.store.tick_stream import KINDS, Kind
 from ticker.web import messages
+from ticker.web.answers import Answers
 from ticker.web.lag import Lag
 from ticker.web.security import is_loopback
 
@@ -47,6 +49,8 @@ class History:
     candles: CandleHistory
     ticks: TickHistory
     snapshots: SnapshotReader
+    kept: Callable[[str], Awaitable[Mapping[str, Any]]]
+    cache: Cache
     read_catalog: Callable[[], Any]
     read_owners: Callable[[], Any]
 
@@ -65,6 +69,7 @@ class Gateway:
         self.config = config
         self.hub = hub
         self.history = history
+        self.answers = Answers(history.cache)
         self.service = Service(monotonic())
         self.symbols: Metadata = {}
         self.lag = Lag(self.clock_of)
@@ -149,6 +154,7 @@ class Gateway:
 
     def connection_changed(self, connected: bool) -> None:
         """The live connection was gained or lost."""
+        self.answers.hear(heard=connected)
         self.relay.connection_changed(connected)
         if connected:
             self._connected.set()
@@ -196,16 +202,26 @@ class Gateway:
     def _heartbeat(self, payload: bytes) -> None:
         beat = codec.from_json(payload)
         feeds = {str(name): dict(feed) for name, feed in beat["feeds"].items()}
-        self.service.heartbeat(monotonic(), str(beat.get("ingester", "")), feeds)
+        ingester = str(beat.get("ingester", ""))
+        if any(
+            0 < (feed.get("clock") or 0) < self.service.clock_of(Writer(ingester, name)) for name, feed in feeds.items()
+        ):
+            # A feed that begins again closes candles that were closed before.
+            self.answers.hear(heard=self.answers.heard)
+        self.service.heartbeat(monotonic(), ingester, feeds)
         self.forming.close(self.clock_of)
 
     def _event(self, payload: bytes) -> None:
         event = codec.from_json(payload)
         if event["event"] == "symbols":
             self._catalog_wanted.set()
+        elif event["event"] == "candles":
+            self.answers.changed(str(event["symbol"]), event.get("changed"))
         elif event["event"] == "backfill":
+            self.answers.changed(str(event["symbol"]))
             self.forming.invalidate(str(event["symbol"]))
         elif event["event"] == "epoch":
+            self.answers.changed(str(event["symbol"]))
             seqs: dict[Kind, int] = {kind: int(event[kind]) for kind in KINDS}
             self.relay.begin_epoch(str(event["symbol"]), str(event["epoch"]), seqs)
 
@@ -227,6 +243,9 @@ class Gateway:
     async def _read_catalog(self) -> None:
         found: Metadata = await self.history.read_catalog()
         self._owners = await self.history.read_owners()
+        if self.symbols.keys() != found.keys():
+            # Answers for all symbols, and for those that are gone, are no answers any more.
+            self.answers.hear(heard=self.answers.heard)
         self.symbols = found
         by_writer: dict[Writer, list[str]] = {}
         for symbol in found:

@@ -1,12 +1,13 @@
 """Reads the parameters of a REST request: each becomes a value or an error that says what was found and what is allowed."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 from ticker.candles.interval import INTERVALS, Interval, midnight
-from ticker.errors import BadRequest, NotAcceptable
+from ticker.errors import BadRequest
+from ticker.web.operations import Operation, Parameter
 
 SYMBOL = re.compile(r"[A-Z0-9][A-Z0-9.\-]{0,15}")
 SYMBOL_RULE = "1 to 16 of A-Z 0-9 . - beginning with a letter or digit"
@@ -22,8 +23,10 @@ TIME_RULE = "microseconds since 1970, RFC 3339 with an offset (2026-11-20T14:30:
 class Params:
     """The query of one request; every parameter is asked for once, what nobody knows is refused at the beginning."""
 
-    def __init__(self, query: Sequence[tuple[str, str]], known: Collection[str]) -> None:
+    def __init__(self, query: Sequence[tuple[str, str]], operation: Operation) -> None:
+        self._operation = operation
         self._given: dict[str, str] = {}
+        known = operation.parameters
         for name, value in query:
             if name not in known:
                 raise BadRequest(f"unknown parameter {name!r}; allowed: {', '.join(sorted(known))}", name)
@@ -35,25 +38,34 @@ class Params:
         """As it is, None where it is not given."""
         return self._given.get(name)
 
-    def choice(self, name: str, allowed: Sequence[str], default: str) -> str:
-        """One of several words."""
-        value = self._given.get(name, default)
-        if value not in allowed:
-            raise BadRequest(f"{name} {value!r} is not known; allowed: {', '.join(allowed)}", name)
+    def choice(self, name: str) -> str:
+        """One of several words, as the table has them."""
+        parameter: Parameter = self._operation.parameter(name)
+        value = self._given.get(name, parameter.default)
+        if value is None or value not in parameter.allowed:
+            text = f"{name} {value!r} is not known; allowed: {', '.join(parameter.allowed)}"
+            raise BadRequest(text, name, parameter.code)
         return value
 
     def flag(self, name: str) -> bool:
         """`true` or `false`."""
-        return self.choice(name, ("true", "false"), "false") == "true"
+        return self.choice(name) == "true"
 
     def interval(self) -> Interval:
         """A candle interval; `1m` where none is given."""
-        name = self._given.get("interval", "1m")
-        if name not in INTERVALS:
-            raise BadRequest(
-                f"interval {name!r} is not known; allowed: {', '.join(INTERVALS)}", "interval", "unknown_interval"
-            )
-        return INTERVALS[name]
+        return INTERVALS[self.choice("interval")]
+
+    def cursors(self, symbols: Sequence[str]) -> dict[str, str]:
+        """`cursor=A:x,B:y`: the place of each of these symbols that has one."""
+        value = self._given.get("cursor")
+        found: dict[str, str] = {}
+        for part in value.split(",") if value is not None else ():
+            symbol, colon, place = part.partition(":")
+            if not colon or symbol not in symbols or symbol in found:
+                text = f"{part[:40]!r} is no place of a symbol; expected SYMBOL:NEXT once for each of `symbols`"
+                raise BadRequest(text, "cursor")
+            found[symbol] = place
+        return found
 
     def limit(self, default: int, most: int) -> int:
         """How many rows."""
@@ -119,11 +131,8 @@ def check_symbol(name: str, parameter: str = "symbol") -> str:
     return name
 
 
-def check_accept(accept: str | None, wanted: str | None) -> None:
-    """Refuse a format that is not offered."""
-    if wanted is not None and wanted != "json":
-        raise NotAcceptable(f"format {wanted!r} is not offered; allowed: json", "format")
-    if accept and not wanted:
-        kinds = [part.split(";")[0].strip() for part in accept.split(",")]
-        if not {"*/*", "application/*", "application/json", "application/problem+json"} & set(kinds):
-            raise NotAcceptable(f"Accept {accept[:80]!r} is not offered; allowed: application/json", "Accept")
+def asks_for_more(limit: str | None, most: int) -> bool:
+    """Whether a `limit` is a number, and larger than allowed."""
+    if limit is None or not DIGITS.fullmatch(limit) or limit.startswith("-"):
+        return False
+    return len(limit) > 9 or int(limit) > most

@@ -1,28 +1,22 @@
-"""The questions that REST answers: candles, trades, quotes, snapshots and symbols."""
+"""The questions of the present that REST answers: snapshots, symbols and limits."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ticker import codec, metrics
+from ticker import codec
 from ticker.candles.candle import Candle
 from ticker.history import cursor as cursors
-from ticker.history.candles import CandleQuery, Position
 from ticker.history.snapshots import Snapshot
-from ticker.history.ticks import TickQuery
 from ticker.limits import LIMITS
-from ticker.store.tick_stream import Kind
 from ticker.web import messages
 from ticker.web.gateway import Gateway
-from ticker.web.params import DIGITS, Params, check_accept, check_symbol
+from ticker.web.history import note_cut, page_limit
+from ticker.web.negotiation import shape
+from ticker.web.operations import OPERATIONS
+from ticker.web.params import Params, check_symbol
 from ticker.web.security import address_of
-
-PAGE = ("start", "end", "limit", "cursor", "order", "format")
-ORDER = ("asc", "desc")
-
-Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Rest:
@@ -30,55 +24,17 @@ class Rest:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._zone = gateway.config.market.zone
-
-    async def candles(self, request: Request) -> Response:
-        """GET /v1/candles/{symbol}"""
-        params = self._params(request, "interval", "forming", *PAGE)
-        start, end = params.range(self._zone)
-        symbol = self._symbol(request)
-        query = CandleQuery(
-            symbol,
-            params.interval(),
-            start,
-            end,
-            self._limit(params),
-            descending=params.choice("order", ORDER, "asc") == "desc",
-            forming=params.flag("forming"),
-            cursor=params.text("cursor"),
-        )
-        page = await self._gateway.history.candles.page(query, self._gateway.feed_of(symbol))
-        self._note_cut(params, page.next)
-        rows = [codec.candle_row(candle, final=final) for candle, final in page.candles]
-        body = {"symbol": symbol, "interval": query.interval.name, "candles": rows}
-        return _json(body | {"next": page.next, "position": _position(page.position)})
-
-    def ticks(self, kind: Kind) -> Handler:
-        """GET /v1/trades/{symbol} or /v1/quotes/{symbol}"""
-
-        async def handler(request: Request) -> Response:
-            params = self._params(request, *PAGE)
-            start, end = params.range(self._zone)
-            symbol = self._symbol(request)
-            descending = params.choice("order", ORDER, "asc") == "desc"
-            query = TickQuery(kind, symbol, start, end, self._limit(params), descending, params.text("cursor"))
-            page = await self._gateway.history.ticks.page(query)
-            self._note_cut(params, page.next)
-            rows = [_tick_row(entry.fields) for entry in page.entries]
-            return _json({"symbol": symbol, kind: rows, "next": page.next, "position": _position(page.position)})
-
-        return handler
 
     async def snapshot(self, request: Request) -> Response:
         """GET /v1/snapshots/{symbol}"""
-        self._params(request, "format")
+        self._params(request, "snapshot")
         symbol = self._symbol(request)
         found = await self._gateway.history.snapshots.read([symbol])
         return _json(_snapshot(symbol, found[symbol]))
 
     async def snapshots(self, request: Request) -> Response:
         """GET /v1/snapshots?symbols=A,B"""
-        params = self._params(request, "symbols", "format")
+        params = self._params(request, "snapshots")
         known, unknown = params.symbols(self._gateway.symbols)
         found = await self._gateway.history.snapshots.read(known)
         errors = [{"symbol": symbol, "code": "unknown_symbol"} for symbol in unknown]
@@ -86,9 +42,9 @@ class Rest:
 
     async def symbols(self, request: Request) -> Response:
         """GET /v1/symbols: by name or part of it, in order of the symbols."""
-        params = self._params(request, "query", "limit", "cursor", "format")
+        params = self._params(request, "symbols")
         wanted = (params.text("query") or "").strip().lower()
-        limit, after = self._limit(params), ""
+        limit, after = page_limit(self._gateway, params), ""
         if (cursor := params.text("cursor")) is not None:
             (after,) = cursors.read(f"symbols {wanted}", cursor, (str,))
         found = [
@@ -98,17 +54,19 @@ class Rest:
         ]
         more = len(found) > limit
         place = cursors.write(f"symbols {wanted}", [found[limit - 1]["symbol"]]) if more else None
-        self._note_cut(params, place)
+        note_cut(params, has_more=more)
         return _json({"symbols": found[:limit], "next": place})
 
     async def symbol(self, request: Request) -> Response:
         """GET /v1/symbols/{symbol}"""
-        self._params(request, "format")
-        return _json(self._gateway.metadata(self._symbol(request)))
+        self._params(request, "symbol")
+        symbol = self._symbol(request)
+        kept = await self._gateway.history.kept(symbol)
+        return _json(self._gateway.metadata(symbol) | {"kept": kept})
 
     async def limits(self, request: Request) -> Response:
         """GET /v1/limits: the table, with the values in force for whoever asks; null where one does not hold for him."""
-        self._params(request, "format")
+        self._params(request, "limits")
         values = self._gateway.limits(address_of(request))
         rows = {
             row.name: {
@@ -123,9 +81,10 @@ class Rest:
         }
         return _json({"limits": rows})
 
-    def _params(self, request: Request, *known: str) -> Params:
-        params = Params(request.query_params.multi_items(), known)
-        check_accept(request.headers.get("accept"), params.text("format"))
+    def _params(self, request: Request, name: str) -> Params:
+        operation = OPERATIONS[name]
+        params = Params(request.query_params.multi_items(), operation)
+        shape(",".join(request.headers.getlist("accept")), params.text("format"), operation.formats)
         return params
 
     def _symbol(self, request: Request) -> str:
@@ -133,31 +92,9 @@ class Rest:
         self._gateway.metadata(symbol)
         return symbol
 
-    def _limit(self, params: Params) -> int:
-        limits = self._gateway.config.limits
-        if asks_for_more(params.text("limit"), limits.page_rows):
-            metrics.met("page_rows")
-        return params.limit(min(limits.page_rows_default, limits.page_rows), limits.page_rows)
-
-    def _note_cut(self, params: Params, place: str | None) -> None:
-        """Count a page that ends where it does because nobody said otherwise."""
-        if place is not None and params.text("limit") is None:
-            metrics.met("page_rows_default")
-
-
-def asks_for_more(limit: str | None, most: int) -> bool:
-    """Whether a `limit` is a number, and larger than allowed."""
-    if limit is None or not DIGITS.fullmatch(limit) or limit.startswith("-"):
-        return False
-    return len(limit) > 9 or int(limit) > most
-
 
 def _json(body: dict[str, Any]) -> Response:
     return Response(codec.to_json(body), headers={"Cache-Control": "no-cache"}, media_type="application/json")
-
-
-def _position(position: Position | None) -> dict[str, Any] | None:
-    return None if position is None else messages.position(position.epoch, position.seq)
 
 
 def _tick_row(fields: list[bytes]) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from starlette.websockets import WebSocket
 from ticker import metrics
 from ticker.web import messages, pages
 from ticker.web.gateway import Gateway
+from ticker.web.history import Handler, History
 from ticker.web.messages import RequestError
+from ticker.web.operations import OPERATIONS
 from ticker.web.ops import Ops
 from ticker.web.problems import problem
 from ticker.web.rest import Rest
@@ -17,25 +19,33 @@ from ticker.web.stream import Connection
 from ticker.web.uvicorn_websocket import IMPORT_STRING, TickerWebSocket
 
 
-def routes(gateway: Gateway, rest: Rest, ops: Ops) -> list[BaseRoute]:
+def routes(gateway: Gateway, history: History, rest: Rest, ops: Ops) -> list[BaseRoute]:
     """Every path."""
     shown = pages.Pages(pages.BUILT, pages.SMALL)
     return [
         WebSocketRoute("/v1/stream", StreamEndpoint(gateway)),
-        Route("/v1/candles/{symbol}", rest.candles),
-        Route("/v1/trades/{symbol}", rest.ticks("trades")),
-        Route("/v1/quotes/{symbol}", rest.ticks("quotes")),
-        Route("/v1/snapshots", rest.snapshots),
-        Route("/v1/snapshots/{symbol}", rest.snapshot),
-        Route("/v1/symbols", rest.symbols),
-        Route("/v1/symbols/{symbol}", rest.symbol),
-        Route("/v1/limits", rest.limits),
+        *(Route(OPERATIONS[name].path, handler) for name, handler in _handlers(history, rest).items()),
         *ops.routes(),
         Route("/", shown.root),
         Route("/licenses.md", shown.licences),
         Mount("/assets", shown.assets),
         Mount("/page", shown.small),
     ]
+
+
+def _handlers(history: History, rest: Rest) -> dict[str, Handler]:
+    """What answers each operation of the table."""
+    return {
+        "candles": history.candles,
+        "many_candles": history.many_candles,
+        "trades": history.ticks("trades"),
+        "quotes": history.ticks("quotes"),
+        "snapshot": rest.snapshot,
+        "snapshots": rest.snapshots,
+        "symbols": rest.symbols,
+        "symbol": rest.symbol,
+        "limits": rest.limits,
+    }
 
 
 class StreamEndpoint:

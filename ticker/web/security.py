@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import ip_address
 
 from starlette.middleware import Middleware
@@ -29,6 +30,7 @@ def address_of(connection: HTTPConnection) -> str:
     return connection.client.host if connection.client else ""
 
 
+@lru_cache(4_096)
 def is_loopback(address: str) -> bool:
     """Whether a client is a program of this machine: 127.0.0.0/8, ::1, a Unix socket."""
     if not address:

@@ -1,3 +1,4 @@
+import json
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -41,7 +42,7 @@ def test_numbers_go_on_from_the_end_of_the_stream(tape):
     writer.take(tape.trade())
     writer.take(tape.quote())
     append = writer.finish(tape.time, None)
-    assert (writer.ends, append.epoch, append.new_epoch, append.event) == ((42, 8), "abcdef", None, "")
+    assert (writer.ends, append.epoch, append.new_epoch) == ((42, 8), "abcdef", None)
     assert [run.after.id for run in append.runs] == ["5-41", "5-7"]
 
 
@@ -90,3 +91,36 @@ def test_candles_close_without_ticks(tape, noon):
     assert [chunk.interval for chunk in append.chunks] == [1]
     assert append.state["cursor"] == "c"
     assert len(append.messages) == 1
+
+
+def correction_of(append):
+    return json.loads(append.event) if append.event else None
+
+
+def test_the_first_append_tells_that_all_may_be_new(tape):
+    """What the writer before told, nobody knows."""
+    writer = made("abcdef")
+    writer.take(tape.trade())
+    assert correction_of(writer.finish(tape.time, None)) == {"event": "candles", "symbol": "AAPL"}
+    writer.take(tape.trade())
+    assert correction_of(writer.finish(tape.time, None, tape.time)) is None
+
+
+def test_an_append_tells_which_closed_candles_are_not_as_they_were(tape, noon):
+    """A late trade changes some, and makes one that was not there; what closes in its time is no change."""
+    writer = made("abcdef")
+    writer.take(tape.trade(time=noon))
+    writer.take(tape.trade(time=noon + 4 * SECOND))
+    clock = noon + 10 * SECOND
+    writer.finish(clock, None)
+    writer.take(tape.trade(time=noon + 11 * SECOND))
+    assert correction_of(writer.finish(noon + 20 * SECOND, None, clock)) is None
+    writer.take(tape.trade(time=noon + 2 * SECOND))
+    writer.take(tape.trade(time=noon + 4 * SECOND))
+    changed = correction_of(writer.finish(noon + 21 * SECOND, None, noon + 20 * SECOND))["changed"]
+    assert changed == {"1s": [noon + 2 * SECOND, noon + 4 * SECOND + 1]}
+    writer.take(tape.trade(time=noon + 20 * SECOND))
+    assert correction_of(writer.finish(noon + 100 * SECOND, None, noon + 21 * SECOND)) is None
+    writer.take(tape.trade(time=noon + 50 * SECOND))
+    changed = correction_of(writer.finish(noon + 101 * SECOND, None, noon + 100 * SECOND))["changed"]
+    assert changed == {"1s": [noon + 50 * SECOND, noon + 50 * SECOND + 1], "1m": [noon, noon + 1]}

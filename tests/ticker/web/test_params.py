@@ -7,11 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ticker.candles.interval import INTERVALS
-from ticker.errors import BadRequest, NotAcceptable
-from ticker.web.params import TIME_MAX, TIME_MIN, Params, check_accept, check_symbol, parse_time
+from ticker.errors import BadRequest
+from ticker.web.operations import OPERATIONS, Operation
+from ticker.web.params import TIME_MAX, TIME_MIN, Params, check_symbol, parse_time
 
 NEW_YORK = ZoneInfo("America/New_York")
-KNOWN = ("interval", "limit", "start", "end", "order", "forming", "symbols")
+EVERY = OPERATIONS["many_candles"].parameters
+KNOWN = Operation("test", "/test", "", {name: EVERY[name] for name in EVERY if name not in ("fill", "format")})
 NOON = 1_795_176_000_000_000
 """2026-11-20T12:00:00Z."""
 
@@ -31,7 +33,9 @@ def refused(call, *args) -> BadRequest:
 def test_an_unknown_parameter_is_refused_by_name_with_those_that_are_allowed():
     """Before anything else is looked at."""
     error = refused(Params, [("limit", "x"), ("lmit", "5")], KNOWN)
-    assert str(error) == "unknown parameter 'lmit'; allowed: end, forming, interval, limit, order, start, symbols"
+    assert (
+        str(error) == "unknown parameter 'lmit'; allowed: cursor, end, forming, interval, limit, order, start, symbols"
+    )
     assert (error.parameter, error.code) == ("lmit", "bad_request")
 
 
@@ -50,10 +54,10 @@ def test_a_text_is_taken_as_it_is():
 
 def test_a_choice_is_one_of_several_words():
     """In exactly this spelling."""
-    assert params().choice("order", ("asc", "desc"), "asc") == "asc"
-    assert params(order="desc").choice("order", ("asc", "desc"), "asc") == "desc"
+    assert params().choice("order") == "asc"
+    assert params(order="desc").choice("order") == "desc"
     for value in ("", "DESC", "desc ", "up"):
-        error = refused(params(order=value).choice, "order", ("asc", "desc"), "asc")
+        error = refused(params(order=value).choice, "order")
         assert str(error) == f"order {value!r} is not known; allowed: asc, desc"
         assert error.parameter == "order"
 
@@ -317,31 +321,16 @@ def test_symbols_that_are_none_are_refused(value):
     assert refused(params(**given_values).symbols, {"AAPL": 1}).parameter == "symbols"
 
 
-@pytest.mark.parametrize(
-    ("accept", "wanted"),
-    [
-        (None, None),
-        ("", None),
-        ("*/*", None),
-        ("application/json", None),
-        ("application/*", None),
-        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", None),
-        ("text/csv, application/json;q=0.5", None),
-        ("text/csv", "json"),
-        (None, "json"),
-    ],
-)
-def test_json_is_offered(accept, wanted):
-    """Whoever takes it gets it; `format` rules over `Accept`."""
-    check_accept(accept, wanted)
+def test_places_are_given_by_symbol():
+    """`A:x,B:y`; a symbol may be left out."""
+    assert params().cursors(["A", "B"]) == {}
+    assert params(cursor="B:yy,A:x").cursors(["A", "B"]) == {"A": "x", "B": "yy"}
+    assert params(cursor="B:y:z").cursors(["A", "B"]) == {"B": "y:z"}
 
 
-@pytest.mark.parametrize(
-    ("accept", "wanted", "parameter"),
-    [("text/csv", None, "Accept"), ("text/html", None, "Accept"), (None, "xml", "format"), ("*/*", "", "format")],
-)
-def test_a_format_that_is_not_offered_is_refused_with_406(accept, wanted, parameter):
-    """With the one that is."""
-    with pytest.raises(NotAcceptable, match="is not offered; allowed: ") as caught:
-        check_accept(accept, wanted)
-    assert (caught.value.parameter, caught.value.http_status, caught.value.code) == (parameter, 406, "not_acceptable")
+@pytest.mark.parametrize("value", ["", "x", "A", "C:x", "A:x,", "A:x,A:y", ",", "a:x"])
+def test_a_place_of_no_symbol_is_refused(value):
+    """And one that is given twice."""
+    error = refused(params(cursor=value).cursors, ["A", "B"])
+    assert error.parameter == "cursor"
+    assert "expected SYMBOL:NEXT once for each of `symbols`" in str(error)

@@ -322,8 +322,11 @@ async def test_without_the_store_the_answer_is_503(start_service, tmp_path, free
         server.stop()
         for path in (
             "/v1/candles/AAPL",
+            "/v1/candles?symbols=*",
+            "/v1/candles/AAPL?fill=previous&format=arrow",
             "/v1/trades/AAPL",
             "/v1/quotes/AAPL",
+            "/v1/symbols/AAPL",
             "/v1/snapshots/AAPL",
             "/v1/snapshots?symbols=*",
         ):
