@@ -140,7 +140,7 @@ async def test_a_subscription_while_the_store_is_away_may_be_tried_again(start_s
 
 
 async def test_an_emptied_store_begins_a_new_epoch(service, tape):
-    """After FLUSHALL clients get a `reset` and then the numbers of the new epoch from 1."""
+    """After FLUSHALL clients get a `reset`; the numbers of the new epoch begin at 1, with what the ingester still holds."""
     client = await service.connect()
     await client.subscribe("trades", "AAPL")
     service.feed.give(*tape.trades(5))
@@ -149,9 +149,11 @@ async def test_an_emptied_store_begins_a_new_epoch(service, tape):
     service.feed.give(*tape.trades(2))
     reset = await client.until(lambda m: m["type"] == "reset")
     assert (reset["channel"], reset["symbol"], reset["seq"]) == ("trades", "AAPL", 0)
-    assert seqs(await client.collect(is_trade(2))) == [1, 2]
+    messages = await client.collect(is_trade(7))
+    assert seqs(messages) == list(range(1, 8))
+    assert [message["time"] for message in messages] == [tick.time for tick in tape.ticks]
     reply = await (await service.connect()).subscribe("trades", "AAPL")
-    assert reply["positions"]["AAPL"] == {"epoch": reset["epoch"], "seq": 2}
+    assert reply["positions"]["AAPL"] == {"epoch": reset["epoch"], "seq": 7}
 
 
 async def test_a_message_that_got_lost_is_read_from_the_stream(service, tape):
