@@ -23,7 +23,7 @@ from ticker.errors import ConfigError
 from ticker.feed_state import FeedState
 from ticker.limits import LIMITS
 from ticker.store import keys
-from ticker.web import messages, stream
+from ticker.web import messages, stream, subscriptions
 from ticker.web.operations import OPERATIONS, Operation, Parameter
 
 REPOSITORY = Path(__file__).parents[1]
@@ -171,8 +171,8 @@ def test_every_parameter_is_documented() -> None:
 def test_every_message_is_documented() -> None:
     """Operations, channels and what is answered."""
     text = page("websocket.md")
-    source = Path(stream.__file__).read_text("utf-8")
-    types = types_of(source) | types_of(Path(messages.__file__).read_text("utf-8")) | OTHER_TYPES
+    sources = [Path(str(module.__file__)).read_text("utf-8") for module in (stream, subscriptions, messages)]
+    types = OTHER_TYPES.union(*map(types_of, sources))
     assert {"welcome", "subscribed", "pong", "error"} <= types
     assert missing([*messages.FIELDS, *messages.CHANNELS, *sorted(types)], text) == []
 

@@ -34,6 +34,7 @@ WEBSOCKET_ERRORS = {
     "unknown_channel": Code("a `channel` that there is not", "take one of those that `message` lists"),
     "unknown_interval": Code("an `interval` that there is not", "take one of those that `message` lists"),
     "unknown_symbol": Code("in `errors`: a symbol that nobody has heard of", "take one of `/v1/symbols`"),
+    "already_subscribed": Code("in `errors`: `resume` of a symbol that is subscribed", "unsubscribe it first"),
     "too_many_symbols": Code("more symbols than `limits.subscriptions`", "unsubscribe some, or take `*`"),
     "unavailable": Code("the store does not answer; the only one with `retry: true`", "send the request again later"),
 }

@@ -1,9 +1,7 @@
 """The JSON in the docs: requests are accepted, messages and answers look as shown."""
 
-import ast
 import json
 import time
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,11 +9,14 @@ import httpx
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
-from ticker.hub import relay
+from ticker.hub.events import gap_message, reset_message
 from ticker.hub.service import Service
 from ticker.hub.subscriber import OutboxLimits, Subscriber
+from ticker.hub.topic import Topic
 
 DEADLINE_S = 20.0
+POSITION = {"epoch": "7kzeay", "seq": 6}
+TRADES = Topic("trades", "AAPL")
 
 
 def same_shape(shown: Any, real: Any, *, partly: bool = False) -> bool:
@@ -52,18 +53,6 @@ def test_another_shape_is_found() -> None:
     assert not same_shape({"a": [{"c": 1}]}, {"a": [{"d": 1}]})
 
 
-def of_source(kind: str) -> dict[str, Any]:
-    """A message that the relay makes only in need, by the names in its source."""
-    for node in ast.walk(ast.parse(Path(relay.__file__).read_text("utf-8"))):
-        if isinstance(node, ast.Dict):
-            values = [v.value if isinstance(v, ast.Constant) else None for v in node.values]
-            names = [k.value for k in node.keys if isinstance(k, ast.Constant)]
-            if kind in values:
-                more = {"reason": None} if kind == "gap" else {}
-                return dict.fromkeys(names) | more
-    pytest.fail(f"the relay makes no {kind}")
-
-
 def of_a_slow_client() -> dict[str, Any]:
     """What a client is told whose kernel has taken nothing for a while."""
     written: list[bytes] = []
@@ -81,7 +70,10 @@ def of_a_slow_client() -> dict[str, Any]:
 def heard(docs: Any, all_blocks: list[Any]) -> dict[str, list[dict[str, Any]]]:
     """Real messages, by type."""
     service = Service(0.0)
-    found: dict[str, list[dict[str, Any]]] = {"gap": [of_source("gap")], "reset": [of_source("reset")]}
+    found: dict[str, list[dict[str, Any]]] = {
+        "gap": [json.loads(gap_message(TRADES, 1, 2, "trimmed"))],
+        "reset": [json.loads(reset_message(TRADES, "7kzeay", 2))],
+    }
     found["service"] = [json.loads(text) for text in service.check(60.0, 1, {})]
     found["slow"] = [of_a_slow_client()]
     requests = [
@@ -93,6 +85,7 @@ def heard(docs: Any, all_blocks: list[Any]) -> dict[str, list[dict[str, Any]]]:
         {"op": "stats", "id": 8},
         {"op": "jump", "id": 6},
         {"op": "unsubscribe", "id": 7, "channel": "trades", "symbols": ["MSFT"]},
+        {"op": "subscribe", "id": 9, "channel": "trades", "symbols": ["MSFT"], "resume": {"MSFT": POSITION}},
     ]
     with open_stream(docs) as socket:
         for request in requests:

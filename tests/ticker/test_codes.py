@@ -8,7 +8,7 @@ from ticker import codes, errors
 from ticker.web.operations import OPERATIONS
 
 TICKER = Path(codes.__file__).parent
-WEBSOCKET = ("web/messages.py", "web/stream.py")
+WEBSOCKET = ("web/messages.py", "web/stream.py", "web/subscriptions.py")
 
 
 def calls(source: str) -> Iterator[tuple[str, ast.Call]]:

@@ -32,6 +32,8 @@ BOUNDED = {
     "method",
     "version",
     "python",
+    "numbers",
+    "outcome",
 }
 """Labels whose values are ours or the configuration's; a new one must be thought about."""
 

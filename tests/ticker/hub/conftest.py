@@ -153,3 +153,11 @@ def make_client(loop: Loop) -> Callable[..., Client]:
         return Client(hub, loop, room, OutboxLimits(outbox_bytes, wait_s))
 
     return make_client
+
+
+@pytest.fixture
+async def writer(valkey, new_writer):
+    """A writer that has claimed AAPL, and does not put back what the store loses."""
+    made = new_writer(valkey, kept_ticks=0)
+    await made.claim("AAPL")
+    return made
