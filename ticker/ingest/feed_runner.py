@@ -147,9 +147,8 @@ class FeedRunner:
         try:
             await self._writer.end()
         except (StoreUnavailable, FencedError, HeldError) as error:
-            log.error(
-                "feed %s: %d ticks are lost at the end: %s", self.name, self._writer.buffered, error, extra=self._fields
-            )
+            lost = self._writer.buffered
+            log.error("feed %s: not ended in order, %d ticks are lost: %s", self.name, lost, error, extra=self._fields)
         finally:
             await self._feed.close()
 
