@@ -35,7 +35,7 @@ from ticker.hub.pace import Pace
 from ticker.hub.relay import Relay
 from ticker.hub.replay import Upstream
 from ticker.ingest.ingester import Ingester, one_feed_a_symbol, wall_us
-from ticker.store import catalog
+from ticker.store import catalog, outages
 from ticker.store.candle_store import CandleReader
 from ticker.store.connection import answers, check_server, connect
 from ticker.store.subscription import Subscription
@@ -153,6 +153,7 @@ def make_gateway(client: Redis, config: Config) -> Gateway:
         SnapshotReader(client, streams, chunks),
         KeptReader(tick_source, candle_source, zone).read,
         cache,
+        lambda feed: outages.read(client, feed),
         lambda: catalog.read(client),
         lambda: catalog.read_owners(client),
     )

@@ -151,6 +151,11 @@ class FeedConfig(BaseModel):
     trading_hours: Literal["always", "sessions"] = Field(
         "always", description="when the feed is open: always, or in the sessions of market.calendar"
     )
+    silence_s: float | None = Field(
+        None,
+        gt=0,
+        description="how long it may give nothing while it is open before clients hear that it is stale; empty: for ever",
+    )
     options: SerializeAsAny[BaseModel]
 
     @model_validator(mode="before")

@@ -17,6 +17,10 @@ class FeedState(StrEnum):
     """The store is away; its ticks wait."""
     RETRYING = "retrying"
     """It raised an error, and is started again in a while."""
+    STUCK = "stuck"
+    """Nobody polls it, although it is time."""
+    SILENT = "silent"
+    """It has given nothing for longer than its `silence_s`, although it is open."""
     FAILED = "failed"
     """It cannot go on, and trying again is no use."""
 

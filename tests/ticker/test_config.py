@@ -120,12 +120,12 @@ def test_the_environment_takes_lists_and_mappings_as_json(load, monkeypatch):
         ("true: {}", f"given.yaml: unknown key True; allowed: {SECTIONS}"),
         (
             "feeds: [{type: simulated, symbls: 5}]",
-            "feeds.0: unknown key symbls; allowed: type, name, poll_ms, trading_hours, symbols, seed, ticks_per_s, "
+            "feeds.0: unknown key symbls; allowed: type, name, poll_ms, trading_hours, silence_s, symbols, seed, ticks_per_s, "
             "history_days, history_years",
         ),
         (
             "feeds: [{type: simulated, name: a}, {type: replay, path: x, sped: 1}]",
-            "feeds.1: unknown key sped; allowed: type, name, poll_ms, trading_hours, path, speed, times, loop",
+            "feeds.1: unknown key sped; allowed: type, name, poll_ms, trading_hours, silence_s, path, speed, times, loop",
         ),
         ("feeds: [{type: simulated, options: {seed: 1}, seed: 2}]", "feeds.0: unknown key options; allowed: type,"),
     ],

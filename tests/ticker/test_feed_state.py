@@ -12,6 +12,8 @@ from ticker.feed_state import FeedState, is_well
         ("standby", True),
         ("waiting", False),
         ("retrying", False),
+        ("stuck", False),
+        ("silent", False),
         ("failed", False),
     ],
 )
@@ -22,7 +24,7 @@ def test_a_feed_is_well_while_nothing_is_wrong_with_it(state, well):
 
 def test_every_state_is_judged():
     """A new one belongs into the table above."""
-    assert {*FeedState} == {"starting", "live", "closed", "standby", "waiting", "retrying", "failed"}
+    assert {*FeedState} == {"starting", "live", "closed", "standby", "waiting", "retrying", "stuck", "silent", "failed"}
 
 
 @pytest.mark.parametrize("state", ["", None, "LIVE", "resting", 1])

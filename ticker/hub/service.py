@@ -71,6 +71,12 @@ class Service:
         feeds = heard.feeds if heard and writer.feed in heard.feeds else self.feeds
         return int(feeds.get(writer.feed, {}).get("clock", 0))
 
+    def is_away(self, writer: Writer, now_s: float) -> bool:
+        """Whether nobody who lives writes a feed: as far as can be told, which right after the start it cannot."""
+        speakers = [h for one, h in self._heard.items() if writer.ingester in ("", one) and writer.feed in h.feeds]
+        since = max((heard.at_s for heard in speakers), default=self._since_s)
+        return self._lost_s is None and self._is_silent(since, now_s)
+
     def check(self, now_s: float, time_us: int, symbols: Symbols) -> list[bytes]:
         """Messages for everyone: what has gone stale or come back since the last time. `symbols`: what each feed writes."""
         now = self._wrong(now_s, symbols)

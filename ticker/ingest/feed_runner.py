@@ -14,6 +14,7 @@ from ticker.feed_state import FeedState
 from ticker.ingest.backfill import SYMBOLS_AT_ONCE, Backfiller
 from ticker.ingest.batch_writer import BatchWriter
 from ticker.ingest.opening import Opening
+from ticker.ingest.vigil import Vigil, Watchdog
 from ticker.redact import without_secrets
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ class FeedRunner:
         buffered_ticks: int,
         wall_us: Callable[[], int],
         opening: Opening | None = None,
+        vigil: Vigil | None = None,
+        watchdog: Watchdog | None = None,
     ) -> None:
         """Without `opening` the feed never closes."""
         self.name = name
@@ -46,6 +49,8 @@ class FeedRunner:
         self._buffered_ticks = buffered_ticks
         self._wall_us = wall_us
         self._opening = opening or Opening("", ALWAYS, wall_us(), 0)
+        self._vigil = vigil or Vigil()
+        self._watchdog = watchdog or Watchdog()
         self._turn = asyncio.Lock()
         self._started = False
         self._began_us = 0
@@ -113,6 +118,11 @@ class FeedRunner:
     def is_writing(self) -> bool:
         """Whether this ingester speaks for the feed: none does while it stands by."""
         return self._standby is None
+
+    @property
+    def has_claimed(self) -> bool:
+        """Whether its symbols are claimed by this ingester."""
+        return self._writer.has_claimed
 
     def history(self) -> HistoryFeed | None:
         """The feed, where it knows what was before its first tick."""
@@ -199,13 +209,16 @@ class FeedRunner:
             return FeedState.WAITING, self._store_away
         if not self._opening.is_open:
             return self._opening.closed
-        return FeedState.LIVE, ""
+        # One that is under way may wait for the store, which has a word for that.
+        trouble = None if self._turn.locked() else self._vigil.trouble()
+        return trouble or (FeedState.LIVE, "")
 
     async def _start(self) -> None:
         listings = self.listings()
         stored = await self._writer.claim(listings)
         await self._feed.start(self._wall_us(), stored)
         self._started, self._error, self._standby = True, None, None
+        self._vigil.started()
         self._note_store_back()
         log.info(
             "feed %s: started with %d symbols, %d of them in the store",
@@ -226,13 +239,17 @@ class FeedRunner:
         if until_us is None:
             if not self._writer.buffered:
                 self._hand_on(Batch((), now_us))
+            self._vigil.polled(gave=False, is_open=False)
             return False
         if self._writer.buffered >= self._buffered_ticks:
             metrics.met("buffered_ticks")
+            self._vigil.polled(gave=True, is_open=True)
             return False
         began_s = perf_counter()
-        batch = self._feed.poll(until_us)
+        with self._watchdog.over(self.name):
+            batch = self._feed.poll(until_us)
         took_s = perf_counter() - began_s
+        self._vigil.polled(gave=bool(batch.ticks) or batch.clock >= CLOCK_END, is_open=True)
         self._hand_on(batch)
         self._meter.polled(len(batch.ticks), took_s)
         if batch.ticks and (newest_us := getattr(batch.ticks[-1], "time", 0)).__class__ is int:

@@ -1,19 +1,24 @@
-"""Tells the gateways four times a second that this ingester lives, and how far each feed's ticks are appended."""
+"""Tells the gateways four times a second that this ingester lives, and how each feed is; notes when one was away."""
 
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from time import monotonic
 
 from redis.asyncio import Redis
 
 from ticker import codec
 from ticker.errors import StoreUnavailable
 from ticker.ingest.feed_runner import FeedRunner
-from ticker.store import keys
+from ticker.ingest.outage_log import OutageLog
+from ticker.store import keys, outages
 from ticker.store.connection import answers
 from ticker.store.lease import Lease
 
 HEARTBEAT_S = 0.25
+
+_Note = tuple[int, float, outages.Outage | None, list[outages.Outage]]
+"""Of a feed at one beat: the wall clock and the monotonic one, what lasts, and what is over."""
 
 
 class Heartbeat:
@@ -33,6 +38,7 @@ class Heartbeat:
         self._runners = runners
         self._now_us = now_us
         self._on_doubt = on_doubt
+        self._outages = OutageLog()
         self._server = ""
         """The run of the server that answered last."""
 
@@ -49,6 +55,8 @@ class Heartbeat:
     async def _beat(self) -> None:
         # Of a feed that stands by, whoever writes it is the one to speak.
         writing = [runner for runner in self._runners if runner.is_writing]
+        begun = [runner for runner in writing if runner.has_claimed]
+        noted = await self._books(begun)
         clocks = {runner.name: runner.clock for runner in writing if runner.clock}
         with answers("heartbeat"):
             async with self._client.pipeline(transaction=False) as pipe:
@@ -56,11 +64,31 @@ class Heartbeat:
                 pipe.info("server")
                 if clocks:
                     pipe.hset(keys.CLOCKS, mapping=clocks)  # type: ignore[arg-type]
+                for feed, (now_us, _, lasting, over) in noted.items():
+                    outages.put(pipe, feed, outages.Beat(now_us, lasting), over)
                 if writing:
                     feeds = {runner.name: runner.status() for runner in writing}
                     told = {"ingester": self._lease.id, "time": self._now_us(), "feeds": feeds}
                     pipe.publish(keys.HEARTBEAT, codec.to_json(told))
                 renewed, info, *_ = await pipe.execute()
+        for feed, (now_us, now_s, lasting, _) in noted.items():
+            self._outages.noted(feed, lasting, now_us, now_s)
         server, self._server = self._server, str(info.get("run_id", ""))
         if renewed is None or self._server != server:
             self._on_doubt()
+
+    async def _books(self, writing: Sequence[FeedRunner]) -> dict[str, _Note]:
+        """What is to be noted of each feed; only once its symbols are claimed is its book ours."""
+        names = {runner.name for runner in writing}
+        for runner in self._runners:
+            if runner.name not in names:
+                self._outages.forget(runner.name)
+        found: dict[str, _Note] = {}
+        for runner in writing:
+            if not self._outages.knows(runner.name):
+                before = await outages.last_beat(self._client, runner.name)
+                self._outages.open(runner.name, before, self._now_us(), monotonic())
+            now_us, now_s = self._now_us(), monotonic()
+            lasting, over = self._outages.beat(runner.name, runner.state, runner.reason, now_us, now_s)
+            found[runner.name] = now_us, now_s, lasting, over
+        return found

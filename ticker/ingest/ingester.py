@@ -25,6 +25,7 @@ from ticker.ingest.housekeeping import Housekeeping
 from ticker.ingest.opening import Opening
 from ticker.ingest.scheduler import Scheduler
 from ticker.ingest.symbol_writer import WriterRules
+from ticker.ingest.vigil import Vigil, Watchdog
 from ticker.store import catalog
 from ticker.store.append import Appender
 from ticker.store.candle_store import CandleReader
@@ -91,11 +92,18 @@ class Ingester:
         self._doubt = asyncio.Event()
         self._hours = feed_hours(config, now_us())
 
-        def runner(name: str, feed: Feed) -> FeedRunner:
-            opening = Opening(config.market.calendar, self._hours[name], now_us(), rules.lateness_us)
-            return FeedRunner(name, feed, BatchWriter(name, rules, ahead_us, parts), buffered, now_us, opening)
+        self._watchdog = Watchdog()
 
-        self.runners = [runner(settings.name, feed) for settings, feed in zip(config.feeds, feeds, strict=True)]
+        def runner(settings: FeedConfig, feed: Feed) -> FeedRunner:
+            name = settings.name
+            opening = Opening(config.market.calendar, self._hours[name], now_us(), rules.lateness_us)
+            writer, vigil = (
+                BatchWriter(name, rules, ahead_us, parts),
+                Vigil(settings.poll_ms / 1000, settings.silence_s),
+            )
+            return FeedRunner(name, feed, writer, buffered, now_us, opening, vigil, self._watchdog)
+
+        self.runners = [runner(settings, feed) for settings, feed in zip(config.feeds, feeds, strict=True)]
         self._backfillers = [
             (runner, Backfiller(feed, self._candles, self._reach(feed)))
             for runner in self.runners
@@ -119,6 +127,7 @@ class Ingester:
             scheduler.every(BACKFILL_S, "backfill", self.backfill)
         heartbeat = Heartbeat(self._client, self._lease, self.runners, self._now_us, self._doubt.set)
         scheduler.start()
+        self._watchdog.start()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(scheduler.watch())
@@ -128,6 +137,7 @@ class Ingester:
             if self._archiver:
                 self._archiver.stop()
             await scheduler.stop()
+            self._watchdog.stop()
             # One that fails at its end must not keep the others from theirs.
             results = await asyncio.gather(*(runner.close() for runner in self.runners), return_exceptions=True)
             for runner, result in zip(self.runners, results, strict=True):

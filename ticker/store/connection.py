@@ -68,7 +68,9 @@ def connect(
     return Redis.from_pool(BlockingConnectionPool(**options))
 
 
-Part = Literal["append", "archived", "claim", "candles", "heartbeat", "ping", "snapshots", "symbols", "ticks", "trim"]
+Part = Literal[
+    "append", "archived", "claim", "candles", "heartbeat", "outages", "ping", "snapshots", "symbols", "ticks", "trim"
+]
 """What a call of the store is about, for the metrics."""
 
 

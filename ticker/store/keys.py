@@ -18,6 +18,14 @@ CLEAN = "ticker:clean"
 CLOCKS = "ticker:clocks"
 """hash: feed -> its clock, in microseconds, up to which everything is appended"""
 
+BEATS = "ticker:beats"
+"""hash: feed -> when its ingester was last alive, by the wall clock in microseconds, and what was wrong with the feed then"""
+
+
+def outages(feed: str) -> str:
+    """stream: one entry a time in which the feed was away; fields `from to kind reason`"""
+    return f"ticker:outages:{feed}"
+
 
 def writer(ingester: str) -> str:
     """string: there as long as the ingester lives, with words that tell it from others"""

@@ -5,7 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from time import monotonic, time_ns
 from typing import Any, Protocol
@@ -25,6 +25,7 @@ from ticker.hub.replay import Upstream
 from ticker.hub.service import REASONS, Service, Writer
 from ticker.hub.topic import Topic
 from ticker.store import keys
+from ticker.store.outages import Beat, Outage
 from ticker.store.subscription import Messages, Subscription
 from ticker.store.tick_stream import KINDS, Kind
 from ticker.web import messages
@@ -51,6 +52,7 @@ class History:
     snapshots: SnapshotReader
     kept: Callable[[str], Awaitable[Mapping[str, Any]]]
     cache: Cache
+    outages: Callable[[str], Awaitable[tuple[list[Outage], Beat | None]]]
     read_catalog: Callable[[], Any]
     read_owners: Callable[[], Any]
 
@@ -110,6 +112,16 @@ class Gateway:
 
     def _writer_of(self, symbol: str) -> Writer:
         return Writer(self._owners.get(symbol, ""), self.feed_of(symbol))
+
+    async def outages(self, symbol: str) -> list[Outage]:
+        """The times in which a symbol's feed was away, in order of their ends; one that lasts comes last."""
+        over, beat = await self.history.outages(self.feed_of(symbol))
+        if beat is None:
+            return over
+        if self.service.is_away(self._writer_of(symbol), monotonic()):
+            ended = [replace(beat.lasting, end=beat.time)] if beat.lasting else []
+            return [*over, *ended, Outage(beat.time, None, "ingest", "no ingester is there")]
+        return [*over, beat.lasting] if beat.lasting else over
 
     def limits(self, address: str) -> dict[str, int | None]:
         """The limits in force for a client's address; None where one does not hold for it."""

@@ -50,6 +50,8 @@ INTERVAL = Parameter(
 )
 START = Parameter("start", "time", "the first moment of the range [start, end) on `time`; without it, the newest rows")
 END = Parameter("end", "time", "the moment before which the range ends; without it, the present")
+OUTAGE_START = Parameter("start", "time", "only outages that ended after it")
+OUTAGE_END = Parameter("end", "time", "only outages that began before it")
 LIMIT = Parameter("limit", "count", "rows of a page, of each symbol: 1 to `limits.page_rows`", default="500")
 CURSOR = Parameter("cursor", "cursor", "the `next` of the page before, with the same other parameters")
 CURSORS = Parameter(
@@ -115,6 +117,12 @@ OPERATIONS = {
             *(QUERY, LIMIT, CURSOR, ONLY_JSON),
         ),
         _operation("symbol", "/v1/symbols/{symbol}", "what is known of one, and since when it is `kept`", ONLY_JSON),
+        _operation(
+            "outages",
+            "/v1/outages/{symbol}",
+            "the times in which its feed, its ingester or the store was away, from the oldest on",
+            *(OUTAGE_START, OUTAGE_END, ONLY_JSON),
+        ),
         _operation(
             "limits",
             "/v1/limits",

@@ -64,6 +64,18 @@ class Rest:
         kept = await self._gateway.history.kept(symbol)
         return _json(self._gateway.metadata(symbol) | {"kept": kept})
 
+    async def outages(self, request: Request) -> Response:
+        """GET /v1/outages/{symbol}: those that touch [start, end)"""
+        params = self._params(request, "outages")
+        symbol = self._symbol(request)
+        start, end = params.range(self._gateway.config.market.zone)
+        rows = [
+            {"from": outage.begin, "to": outage.end, "kind": outage.kind, "reason": outage.reason}
+            for outage in await self._gateway.outages(symbol)
+            if (end is None or outage.begin < end) and (start is None or outage.end is None or outage.end > start)
+        ]
+        return _json({"symbol": symbol, "outages": rows})
+
     async def limits(self, request: Request) -> Response:
         """GET /v1/limits: the table, with the values in force for whoever asks; null where one does not hold for him."""
         self._params(request, "limits")

@@ -44,6 +44,7 @@ def _handlers(history: History, rest: Rest) -> dict[str, Handler]:
         "snapshots": rest.snapshots,
         "symbols": rest.symbols,
         "symbol": rest.symbol,
+        "outages": rest.outages,
         "limits": rest.limits,
     }
 

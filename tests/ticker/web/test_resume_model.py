@@ -491,8 +491,8 @@ class Machine(RuleBasedStateMachine):
                     assert peer.record == {seq: self.stream.truth[seq] for seq in peer.record}
             for peer in self.peers:
                 self.part(peer)
-            assert not self.hub._recordings, "somebody still records"  # noqa: SLF001
-            assert not self.hub._of_topic  # noqa: SLF001
+            assert not self.hub._recordings, "somebody still records"
+            assert not self.hub._of_topic
         finally:
             tasks = asyncio.all_tasks(self.loop)
             for task in tasks:
