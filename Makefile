@@ -7,7 +7,7 @@ PAGE := ticker/web/static/index.html
 PAGE_SOURCES := $(wildcard dashboard/src/*) $(wildcard dashboard/*.html dashboard/*.json dashboard/*.ts dashboard/*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup setup-test setup-image check docs bench bench-fanout bench-market wheel lock clean
+.PHONY: help run test faults setup setup-test setup-image check docs bench bench-fanout bench-market wheel lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -17,6 +17,10 @@ run: setup ## set up what is missing and serve on http://127.0.0.1:8000
 
 test: setup-test ## set up what is missing and run every test
 	$(BIN)/python -m pytest $(ARGS)
+
+faults: setup-test ## kill, stall, cut and fill what it runs on, about ten minutes, and prove by the books that no tick is lost
+	@mkdir -p build
+	PYTHONPATH=tests/faults $(BIN)/python -m ledger --table build/faults.md $(ARGS)
 
 check: setup-test ## what CI checks besides the tests: form, lint, types
 	$(BIN)/ruff format --check .

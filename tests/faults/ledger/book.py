@@ -38,7 +38,7 @@ class Topic(NamedTuple):
 class Breach(NamedTuple):
     """A promise that was broken, where, and by how many ticks."""
 
-    count: Count
+    kind: Count
     client: str
     topic: Topic
     what: str
@@ -230,6 +230,9 @@ class CandleView:
     """Candles that a trade after this one touched must be here."""
     seq: int
     rows: dict[int, tuple[int, bool, dict[str, Any]]] = field(default_factory=dict)
+    unclosed: set[int] = field(default_factory=set)
+    """Candles that were forming when the client came back: a resume brings those that a trade has touched since, not
+    those that have only closed."""
 
     def candle(self, message: dict[str, Any]) -> None:
         """A message of the channel."""
@@ -247,6 +250,7 @@ class CandleView:
     def resumed(self, epoch: str | None, recovered: object) -> None:
         """The reply to a resume; where it is not whole, what comes next says from where on it is."""
         self.epoch = epoch
+        self.unclosed.update(time for time, (_, final, _) in self.rows.items() if not final)
         if recovered is not True:
             self.restart(epoch, self.seq)
 

@@ -63,7 +63,7 @@ class Report:
         """The six counts."""
         found = Counter[Count]()
         for breach in self.breaches:
-            found[breach.count] += breach.weight
+            found[breach.kind] += breach.weight
         return {count: found[count] for count in Count}
 
     @property
@@ -100,7 +100,7 @@ def check(evidence: Evidence) -> Report:
     for client in evidence.clients:
         for held in client.candles.values():
             bars = expected[held.topic.symbol, held.topic.channel.partition(":")[2]]
-            report.breaches += _check_candle_view(held, evidence.streams[Topic("trades", held.topic.symbol)], bars)
+            report.breaches += _check_candle_view(held, bars)
     return report
 
 
@@ -304,8 +304,11 @@ def _check_bar(who: str, topic: Topic, row: Mapping[str, Any], bar: tuple[Bar, i
         yield Breach(Count.CORRUPT, who, topic, f"{dict(row)}, recomputed {bar[0]}")
 
 
-def _check_candle_view(view: CandleView, trades: Stream, bars: Mapping[int, tuple[Bar, int]]) -> Iterator[Breach]:
-    """Every candle that a trade has touched since the client came is held as it now stands, and final."""
+def _check_candle_view(view: CandleView, bars: Mapping[int, tuple[Bar, int]]) -> Iterator[Breach]:
+    """Every candle that a trade has touched since the client came is held as it now stands, and final.
+
+    Under which epoch it counts is not compared: one that takes no number back changes no candle.
+    """
     for time, (bar, seq) in bars.items():
         held = view.rows.get(time)
         if seq <= view.base:
@@ -314,11 +317,10 @@ def _check_candle_view(view: CandleView, trades: Stream, bars: Mapping[int, tupl
             yield Breach(Count.LOST, view.client, view.topic, f"no candle {bar} of {seq}, came at {view.base}")
             continue
         row = json.loads(json.dumps(held[2]), parse_float=str, parse_int=str)
+        if time in view.unclosed:
+            row["final"] = True
         yield from _check_bar(view.client, view.topic, row, (bar, seq))
         if held[0] != seq:
             yield Breach(Count.CORRUPT, view.client, view.topic, f"candle {time} as of {held[0]}, not {seq}")
     for time in view.rows.keys() - bars.keys():
         yield Breach(Count.PHANTOM, view.client, view.topic, f"a candle without a trade: {view.rows[time][2]}")
-    if view.epoch != trades.epoch and view.epoch is not None:
-        what = f"counts under epoch {view.epoch}, the store under {trades.epoch}"
-        yield Breach(Count.CORRUPT, view.client, view.topic, what)

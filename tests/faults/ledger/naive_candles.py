@@ -68,9 +68,9 @@ def opened(time: int, interval: str, zone: ZoneInfo) -> int:
 
 def shown(row: Mapping[str, Any]) -> Bar:
     """A candle of an answer whose numbers were read as texts; raises `ValueError` where one has more than six decimals."""
-    values = [_exact(row[name]) for name in ("open", "high", "low", "close", "volume")]
     vwap = None if row["vwap"] is None else _exact(row["vwap"])
-    return Bar(int(row["time"]), *values, int(row["trades"]), vwap)
+    high, low, close, volume = (_exact(row[name]) for name in ("high", "low", "close", "volume"))
+    return Bar(int(row["time"]), _exact(row["open"]), high, low, close, volume, int(row["trades"]), vwap)
 
 
 def _exact(text: str) -> int:

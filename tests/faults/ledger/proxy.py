@@ -33,6 +33,8 @@ class Proxy:
     """What was delayed or throttled so far."""
     cut: int = 0
     """Connections that were cut."""
+    passed: int = 0
+    """Connections that were let through."""
     open: set[asyncio.Transport] = field(default_factory=set)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -46,6 +48,7 @@ class Proxy:
         except OSError:
             writer.transport.abort()
             return
+        self.passed += 1
         transports: Any = writer.transport, there_writer.transport
         self.open.update(transports)
         ways = [
@@ -101,6 +104,16 @@ class Proxies:
             ports[name] = server.sockets[0].getsockname()[1]
         return ports
 
+    async def close(self) -> None:
+        """Let nobody in any more, and end what is open."""
+        for server in self._servers:
+            server.close()
+            await server.wait_closed()
+        tasks = [task for proxy in self._proxies.values() for task in proxy.tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     def weather(self, name: str, **weather: Any) -> dict[str, Any]:
         """Change how one of them treats what passes; without more it is fair."""
         self._proxies[name].weather = Weather(**weather)
@@ -114,11 +127,15 @@ class Proxies:
     def status(self, name: str) -> dict[str, Any]:
         """What it has done so far."""
         proxy = self._proxies[name]
-        return {"held_bytes": proxy.held_bytes, "cut": proxy.cut, "open": len(proxy.open)}
+        return {"held_bytes": proxy.held_bytes, "cut": proxy.cut, "passed": proxy.passed}
 
 
 async def _run(settings: dict[str, Any], orders: AsyncIterator[dict[str, Any]]) -> None:
-    await obey(Proxies(settings), orders)
+    proxies = Proxies(settings)
+    try:
+        await obey(proxies, orders)
+    finally:
+        await proxies.close()
 
 
 if __name__ == "__main__":

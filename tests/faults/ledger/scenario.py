@@ -1,5 +1,6 @@
 """One scenario: a service, faults at random instants, and the books compared at the end."""
 
+import pickle
 import random
 import shutil
 import tempfile
@@ -64,6 +65,8 @@ def play(
         outcome.resumed = status["resumed"].get("True", 0)
         outcome.report = check(evidence)
         outcome.report.breaches += _refusals(service, evidence, faults)
+        if not outcome.report.clean:
+            (folder / "evidence.pickle").write_bytes(pickle.dumps(evidence))
     except NotMet as error:
         outcome.failure = str(error)
         outcome.failure += f"; so far: {service.swarm.ask('status')}" if service.swarm else ""

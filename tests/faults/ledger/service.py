@@ -1,9 +1,9 @@
 """The service under test: a store, an ingester with the ledger feed, gateways, proxies between them, and clients."""
 
 import json
+import math
 import pickle
 import random
-import re
 import shutil
 import struct
 import subprocess
@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -72,7 +73,7 @@ class Service:
         self.ingest_port = free_port()
         self.data = folder / "data"
         self.clock_file = folder / "clock"
-        self.redis = redis.Redis(port=self.store_port, socket_timeout=5, socket_connect_timeout=1)
+        self.redis: Any = redis.Redis(port=self.store_port, socket_timeout=5, socket_connect_timeout=1)
         self.http = httpx.Client(timeout=5, trust_env=False)
         self.proxies: Helper | None = None
         self.swarm: Helper | None = None
@@ -122,7 +123,7 @@ class Service:
     def wait_ready(self) -> None:
         """Wait until every gateway is."""
         for port in self.ports:
-            wait_until(f"the gateway on {port} is ready", lambda port=port: self._is_ready(port), START_S)
+            wait_until(f"the gateway on {port} is ready", partial(self._is_ready, port), START_S)
 
     def wait_whole(self, timeout_s: float = START_S) -> float:
         """Wait until every client has all its subscriptions, and ticks flow; how long it took."""
@@ -135,11 +136,11 @@ class Service:
         return found
 
     def metric(self, name: str, port: int | None = None) -> float:
-        """The sum of a metric's samples, of all labels; a name may go on with some of them."""
+        """The sum of a metric's samples, of all labels; a name may go on with some of them. NaN where nobody answers."""
         with suppress(httpx.HTTPError):
             text = self.http.get(f"http://127.0.0.1:{port or self.ports[0]}/metrics").text
             return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name))
-        return 0.0
+        return math.nan
 
     def step_clock(self, seconds: float) -> None:
         """Another time of day for the ingester, from now on."""
@@ -300,14 +301,14 @@ class Service:
 
     def _has_ended(self) -> bool:
         try:
-            clock: Any = self.redis.hget("ticker:clocks", "ledger")
+            clock = self.redis.hget("ticker:clocks", "ledger")
         except redis.RedisError:
             return False
         return clock is not None and int(clock) == CLOCK_END
 
     def _stream(self, kind: str, symbol: str) -> Stream:
-        epoch: Any = self.redis.get(f"epoch:{{{symbol}}}")
-        found: Any = self.redis.xrange(f"{kind}:{{{symbol}}}")
+        epoch = self.redis.get(f"epoch:{{{symbol}}}")
+        found = self.redis.xrange(f"{kind}:{{{symbol}}}")
         entries = []
         for entry_id, raw in found:
             fields = {name.decode(): value.decode() for name, value in raw.items()}
@@ -331,9 +332,3 @@ class Service:
                     break
                 query["cursor"] = page["next"]
             yield symbol, rows
-
-
-def samples(text: str, name: str) -> dict[str, float]:
-    """The samples of a metric, by what stands between their braces."""
-    found = re.findall(rf"^{re.escape(name)}(?:{{(.*)}})? (\S+)$", text, re.MULTILINE)
-    return {labels: float(value) for labels, value in found}

@@ -73,9 +73,8 @@ class Swarm:
         """Wait until everybody holds everything, or for so long; write the books down."""
         last = {Topic(channel, symbol): seq for channel, symbol, seq in ends}
         deadline = monotonic() + within_s
-        while monotonic() < deadline and not self._all_there(last):
+        while not (there := self._all_there(last)) and monotonic() < deadline:  # noqa: ASYNC110 - they are a hundred
             await asyncio.sleep(POLL_S)
-        late = not self._all_there(last)
         # What comes twice comes now.
         await asyncio.sleep(0.5)
         status = self.status()
@@ -83,8 +82,8 @@ class Swarm:
             await client.stop()
         books = [client.book for client in self._clients]
         gc.collect()
-        Path(file).write_bytes(pickle.dumps((self._book, books)))
-        return status | {"late": late}
+        _write(Path(file), (self._book, books))
+        return status | {"late": not there}
 
     async def churn(self) -> None:
         """One after the other loses its connection."""
@@ -97,6 +96,10 @@ class Swarm:
             client.whole and all(view.seq >= last[topic] for topic, view in client.book.views.items())
             for client in self._clients
         )
+
+
+def _write(file: Path, books: object) -> None:
+    file.write_bytes(pickle.dumps(books))
 
 
 async def _run(settings: dict[str, Any], orders: AsyncIterator[dict[str, Any]]) -> None:
