@@ -2,27 +2,35 @@
 
 import { Board } from "./board";
 import { Chart } from "./chart";
-import { the } from "./dom";
+import { setText, the } from "./dom";
 import type { ZoneChoice } from "./format";
-import { zoneName } from "./format";
+import { NONE, zoneName } from "./format";
+import { closesAt, durationText, remainingMs } from "./countdown";
+import { ExportMenu } from "./export_menu";
+import type { Exported } from "./export_menu";
 import { Frame } from "./frame";
 import { History, persistently } from "./history";
 import type { Metadata } from "./history";
 import { Intervals } from "./intervals";
 import { isTyping, press } from "./keys";
 import type { Interval } from "./messages";
+import { Lines } from "./lines";
 import { Monitor } from "./monitor";
 import { Panel } from "./panel";
+import type { Screen } from "./reference";
+import { ReferenceCard } from "./reference_card";
 import { Search } from "./search";
 import { Series } from "./series";
 import { Memory, readView, writeView } from "./state";
 import type { View } from "./state";
 import { Stream } from "./stream";
+import { TapeView } from "./tape_view";
 import { HelpDialog, ThemeButton } from "./toolbar";
 import { Watchlist } from "./watchlist";
 
 const FIRST_WATCHLIST = 18;
 const EXCHANGE_ZONE = "America/New_York";
+const COUNTDOWN_MS = 250;
 
 export class App {
   #memory = new Memory();
@@ -38,9 +46,13 @@ export class App {
   #drawn = false;
   #chart = new Chart(the("chart"), {
     reachesOldest: () => void this.#series?.loadOlder(),
-    points: (time) => this.#panel.point(time),
+    points: (time) => {
+      this.#panel.point(time);
+      this.#frame.want(this.#drawLines);
+    },
     follows: (follows) => {
       the("newest").hidden = follows;
+      this.#frame.want(this.#drawLines);
       if (follows) this.#series?.trim();
     },
   });
@@ -62,10 +74,19 @@ export class App {
     () => this.#series,
     () => zoneName(this.#view.zone, this.#marketZone),
   );
+  #lines = new Lines(this.#chart, this.#stream, this.#history, this.#frame, {
+    go: (change) => this.#go(change, "replace"),
+    changed: () => this.#frame.want(this.#draw),
+    say,
+  });
+  #tape = new TapeView(this.#stream, this.#history, this.#board, this.#frame, () => this.#shown().zone);
+  #card = new ReferenceCard(() => this.#screen(), say);
   #help = new HelpDialog();
 
   start(): void {
     new ThemeButton(this.#memory, () => this.#chart.paint());
+    new ExportMenu(this.#chart, () => this.#exported(), say);
+    setInterval(() => this.#frame.want(this.#countDown), COUNTDOWN_MS);
     this.#listen();
     this.#stream.connect();
     this.#watchlist.sortBy(this.#view.sort);
@@ -133,6 +154,7 @@ export class App {
       zoom: (factor) => this.#chart.zoom(factor),
       newest: () => this.#chart.toNewest(),
       search: () => this.#search.focus(),
+      code: () => this.#card.open(),
       help: () => this.#help.open(),
       escape: () => this.#chart.stopPointing(),
     });
@@ -176,7 +198,9 @@ export class App {
 
   #touched(symbol: string): void {
     this.#watchlist.touch(symbol);
-    if (symbol === this.#view.symbol) this.#panel.touch();
+    if (symbol !== this.#view.symbol) return;
+    this.#panel.touch();
+    this.#tape.touch();
   }
 
   /** Look at something else, with an address of its own. */
@@ -217,6 +241,8 @@ export class App {
     this.#panel.show(series, this.#watchlist.symbols.includes(symbol));
     this.#chart.show(series.book, this.#shown());
     this.#panel.configure(this.#shown(), this.#reconfigure);
+    this.#tape.show(symbol);
+    this.#lines.show(this.#view, series, this.#marketZone);
     the("newest").hidden = true;
   }
 
@@ -229,8 +255,58 @@ export class App {
       performance.mark("candles");
     }
     this.#panel.drawLegend();
+    this.#drawLines();
+    this.#countDown();
     this.#monitor.check();
   };
+
+  #drawLines = (): void => {
+    if (this.#series) this.#lines.draw(this.#series, this.#panel.told, this.#panel.decimals);
+  };
+
+  #countDown = (): void => {
+    const newest = this.#series?.book.rows.at(-1)?.time;
+    const left = remainingMs(newest, this.#view.interval, this.#marketZone, this.#monitor.serverMs);
+    const text = left === null ? null : durationText(left);
+    setText(the("countdown"), text ?? NONE);
+    this.#chart.label(this.#view.interval === "1s" ? null : text);
+  };
+
+  #exported(): Exported | null {
+    const series = this.#series;
+    if (!series) return null;
+    const { overlays, comparing } = this.#lines;
+    return {
+      ...{ series, overlays },
+      symbols: [series.symbol, ...(comparing ? overlays.map(({ label }) => label) : [])],
+      simulated: this.#board.line(series.symbol)?.meta?.simulated ?? false,
+      legend: [the("legend"), the("overlays")]
+        .map((each) => each.innerText.replace(/[\s×]+/g, " "))
+        .join("   "),
+    };
+  }
+
+  /** What is on the screen, in the words of the interface. */
+  #screen(): Screen | null {
+    const series = this.#series;
+    const { rows } = series?.book ?? {};
+    if (!series || !rows) return null;
+    const sight = this.#chart.inSight ?? { first: 0, last: rows.length - 1 };
+    const [first, last] = [rows[sight.first], rows[sight.last]];
+    const isNewest = !last || sight.last === rows.length - 1;
+    return {
+      origin: location.origin,
+      ...{ symbol: series.symbol, interval: series.interval },
+      compare: this.#lines.comparing ? this.#lines.overlays.map(({ label }) => label) : [],
+      count: sight.last - sight.first + 1,
+      range:
+        isNewest || !first
+          ? null
+          : { from: first.time, to: closesAt(last.time, series.interval, this.#marketZone) },
+      tape: this.#tape.count,
+      watchlist: this.#watchlist.symbols,
+    };
+  }
 
   /** What the panel has learned of the symbol concerns the chart too. */
   #reconfigure = (): void => this.#chart.configure(this.#shown());
@@ -244,7 +320,11 @@ export class App {
   #configure(): void {
     const shown = this.#shown();
     this.#panel.configure(shown, this.#reconfigure);
-    if (this.#series) this.#chart.configure(shown);
+    if (!this.#series) return;
+    this.#chart.configure(shown);
+    this.#lines.show(this.#view, this.#series, this.#marketZone);
+    this.#tape.touch();
+    this.#frame.want(this.#drawLines);
   }
 }
 

@@ -19,6 +19,9 @@ export interface Line {
   ask: number | null;
   askSize: number;
   volume: number | null;
+  /** Of the day. */
+  low: number | null;
+  high: number | null;
   /** What `change` is counted from: the close of the day before, or, where there is none, the day's open. */
   base: number | null;
   baseIsOpen: boolean;
@@ -153,7 +156,7 @@ export class Board {
       this.#ask(candle.symbol);
     }
     kept.day = candle;
-    line.volume = candle.volume;
+    [line.volume, line.low, line.high] = [candle.volume, candle.low, candle.high];
     if (line.base === null || line.baseIsOpen) [line.base, line.baseIsOpen] = [candle.open, true];
     this.changed(candle.symbol);
   }
@@ -246,6 +249,6 @@ function empty(symbol: string, meta: Metadata | null): Line {
   return {
     ...{ symbol, meta, last: null, lastSize: null, direction: 0, moves: 0 },
     ...{ bid: null, bidSize: 0, ask: null, askSize: 0 },
-    ...{ volume: null, base: null, baseIsOpen: false, unknown: false },
+    ...{ volume: null, low: null, high: null, base: null, baseIsOpen: false, unknown: false },
   };
 }

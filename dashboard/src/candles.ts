@@ -89,7 +89,7 @@ export class CandleBook {
       if (!early || early.seq <= seq) this.#early.set(time, message);
       return;
     }
-    const at = this.#find(time);
+    const at = this.firstAt(time);
     const row = this.rows[at];
     if (row?.time !== time) {
       this.rows.splice(at, 0, { time, open, high, low, close, volume, trades, vwap, final, seq });
@@ -134,6 +134,7 @@ export class CandleBook {
         close: time >= this.#foldedAt ? price : last.close,
         volume: last.volume + size,
         trades: last.trades + 1,
+        vwap: last.vwap === null ? price : (last.vwap * last.volume + price * size) / (last.volume + size),
         seq,
         folded: true,
       };
@@ -147,7 +148,7 @@ export class CandleBook {
     const all = this.#all;
     const rows = all
       ? []
-      : [...this.#changed].sort((a, b) => a - b).map((time) => this.rows[this.#find(time)]!);
+      : [...this.#changed].sort((a, b) => a - b).map((time) => this.rows[this.firstAt(time)]!);
     this.#all = false;
     this.#changed.clear();
     return all ? { all } : { all, rows };
@@ -155,13 +156,13 @@ export class CandleBook {
 
   /** The candle of a time, with its index. */
   at(time: Micros): { row: Row; index: number } | null {
-    const index = this.#find(time);
+    const index = this.firstAt(time);
     const row = this.rows[index];
     return row?.time === time ? { row, index } : null;
   }
 
   /** The index of the first row at or after a time. */
-  #find(time: Micros): number {
+  firstAt(time: Micros): number {
     let low = 0;
     let high = this.rows.length;
     if (high && this.rows[high - 1]!.time < time) return high;

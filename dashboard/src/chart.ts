@@ -7,11 +7,15 @@ import {
   CrosshairMode,
   HistogramSeries,
   LineStyle,
+  PriceScaleMode,
 } from "lightweight-charts";
 import type { IChartApiBase, ISeriesApi, LogicalRange, Time, UTCTimestamp } from "lightweight-charts";
 import type { CandleBook, Row } from "./candles";
 import { candleTime, price, roughVolume } from "./format";
 import type { Interval, Micros } from "./messages";
+import { CountdownLabel } from "./countdown_label";
+import { Overlays } from "./overlays";
+import type { Overlay } from "./studies";
 import { tickMark, ZoneScale } from "./zone_scale";
 
 /** So many candles before the oldest one are asked for before they are seen. */
@@ -21,6 +25,8 @@ const RIGHT_OFFSET = 6;
 const PIXELS_AT_FIRST = 7.5;
 const SHOWN_LEAST = 40;
 const SHOWN_MOST = 2_000;
+/** In this order lines over the candles take their colours. */
+export const LINE_COLOURS = ["line-1", "line-2", "line-3", "line-4", "line-5", "line-6"];
 
 export interface Shown {
   interval: Interval;
@@ -43,6 +49,8 @@ export class Chart {
   #chart: IChartApiBase<Time>;
   #candles: ISeriesApi<"Candlestick", Time>;
   #volumes: ISeriesApi<"Histogram", Time>;
+  #overlays: Overlays;
+  #label = new CountdownLabel();
   #book: CandleBook | null = null;
   #fitted = 0;
   #drawnUntil: Micros = 0;
@@ -76,6 +84,8 @@ export class Chart {
       },
       1,
     );
+    this.#overlays = new Overlays(this.#chart);
+    this.#candles.attachPrimitive(this.#label);
     const [prices, volumes] = this.#chart.panes();
     prices?.setStretchFactor(4);
     volumes?.setStretchFactor(1);
@@ -102,6 +112,7 @@ export class Chart {
     const [text, line, background] = [colour("chart-text"), colour("chart-line"), colour("surface")];
     const [up, down, mark] = [colour("up-mark"), colour("down-mark"), colour("chart-mark")];
     this.#colours = { up: colour("up-volume"), down: colour("down-volume"), upMark: up, downMark: down };
+    this.#overlays.paint(LINE_COLOURS.map(colour));
     probe.remove();
     this.#chart.applyOptions({
       layout: {
@@ -147,6 +158,7 @@ export class Chart {
         minMove: 1 / 10 ** decimals,
       },
     });
+    this.#overlays.configure((value) => price(value, decimals));
     this.#chart.applyOptions({
       localization: {
         timeFormatter: (time: Time) => candleTime((time as number) * 1_000_000, interval, zone, marketZone),
@@ -158,6 +170,24 @@ export class Chart {
       },
     } as never);
     this.#all();
+  }
+
+  /** Lines over the candles. Where they are other symbols, all is drawn in per cent since the first candle in sight. */
+  overlay(overlays: Overlay[], inPercent: boolean): void {
+    const mode = inPercent ? PriceScaleMode.Percentage : PriceScaleMode.Normal;
+    this.#chart.priceScale("right", 0).applyOptions({ mode });
+    this.#overlays.set(overlays, inPercent);
+    if (this.#book) this.#overlays.draw(this.#book, 0);
+  }
+
+  /** What is written below the last price; null for nothing. */
+  label(text: string | null): void {
+    this.#label.set(text, this.#candles.options().priceLineColor, this.#book?.rows.at(-1)?.close ?? null);
+  }
+
+  /** As a picture, without the crosshair. */
+  picture(): HTMLCanvasElement {
+    return this.#chart.takeScreenshot(true, false);
   }
 
   /** Draw what has changed. */
@@ -175,6 +205,8 @@ export class Chart {
       this.#volumes.update(this.#volume(row), old);
       this.#drawnUntil = Math.max(this.#drawnUntil, row.time);
     }
+    const first = changes.rows[0];
+    this.#overlays.draw(book, first ? book.firstAt(first.time) : book.rows.length);
     this.#colourLastPrice();
   }
 
@@ -210,9 +242,13 @@ export class Chart {
     this.#chart.timeScale().scrollToPosition(RIGHT_OFFSET, false);
   }
 
-  /** The times of the first and last candle in sight. */
-  get visible(): { from: number; to: number } | null {
-    return this.#chart.timeScale().getVisibleRange() as { from: number; to: number } | null;
+  /** The indices of the first and last candle in sight; null where there is none. */
+  get inSight(): { first: number; last: number } | null {
+    const range = this.#chart.timeScale().getVisibleLogicalRange();
+    const count = this.#book?.rows.length ?? 0;
+    if (!range || !count || range.to < 0 || range.from > count - 1) return null;
+    // As the library counts: a candle that is cut off by the edge is in sight, and what per cent are counted from.
+    return { first: Math.max(Math.floor(range.from), 0), last: Math.min(Math.ceil(range.to), count - 1) };
   }
 
   #ranged(range: LogicalRange | null): void {
@@ -238,6 +274,7 @@ export class Chart {
     this.#book?.takeChanges();
     this.#candles.setData(rows.map(candle));
     this.#volumes.setData(rows.map((row) => this.#volume(row)));
+    this.#overlays.draw(this.#book!, 0);
     this.#drawnUntil = rows.at(-1)?.time ?? 0;
     this.#colourLastPrice();
     // A few candles were no measure for how many are to be seen.

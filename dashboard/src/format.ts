@@ -139,3 +139,9 @@ export function zoneOffset(seconds: number, zone: string): number {
   }
   return offset;
 }
+
+/** A trade's time of day, to the millisecond. */
+export function preciseTime(time: Micros, zone: string): string {
+  const ms = Math.floor(time / 1000);
+  return `${clock(zone, TIME_S).format(ms)}.${String(((ms % 1000) + 1000) % 1000).padStart(3, "0")}`;
+}

@@ -9,6 +9,13 @@ export interface CandlePage {
   position: Position | null;
 }
 
+export interface TradePage {
+  /** In the order of their numbers. */
+  trades: { time: Micros; price: number; size: number; seq: number }[];
+  next: string | null;
+  position: Position | null;
+}
+
 export interface Snapshot {
   symbol: string;
   trade: { price: number; size: number; time: Micros; seq: number } | null;
@@ -63,10 +70,14 @@ export class History {
   candles(
     symbol: string,
     interval: Interval,
-    query: { limit: number; cursor?: string | null; end?: Micros | null },
+    query: { limit: number; cursor?: string | null; start?: Micros | null; end?: Micros | null },
     signal?: AbortSignal,
   ): Promise<CandlePage> {
     return this.#get(`candles/${encodeURIComponent(symbol)}`, { interval, forming: true, ...query }, signal);
+  }
+
+  trades(symbol: string, query: { limit: number }, signal?: AbortSignal): Promise<TradePage> {
+    return this.#get(`trades/${encodeURIComponent(symbol)}`, query, signal);
   }
 
   async snapshots(symbols: string[], signal?: AbortSignal): Promise<Record<string, Snapshot>> {

@@ -22,6 +22,7 @@ export interface Keys {
   zoom: (factor: number) => void;
   newest: () => void;
   search: () => void;
+  code: () => void;
   help: () => void;
   escape: () => void;
 }
@@ -33,6 +34,7 @@ export const HELP: [keys: string[], what: string][] = [
   [["+", "−"], "Zoom the chart"],
   [["End"], "Back to the newest candle"],
   [["/"], "Search symbols"],
+  [["c"], "The code behind this screen"],
   [["Alt", "↑ ↓"], "Move the watchlist's focused row"],
   [["Delete"], "Remove the watchlist's focused row"],
   [["Esc"], "Leave the search, hide the crosshair"],
@@ -52,6 +54,7 @@ export function press(event: Pick<KeyboardEvent, "key" | "shiftKey">, keys: Keys
     "-": () => keys.zoom(1.5),
     End: keys.newest,
     "/": keys.search,
+    c: keys.code,
     "?": keys.help,
     Escape: keys.escape,
   };
@@ -63,5 +66,8 @@ export function press(event: Pick<KeyboardEvent, "key" | "shiftKey">, keys: Keys
 
 /** Whether a key pressed there belongs to the element itself: text is typed, a choice is made. */
 export function isTyping(target: EventTarget | null): boolean {
-  return target instanceof Element && target.closest("input, select, textarea, dialog[open]") !== null;
+  return (
+    target instanceof Element &&
+    target.closest("input, select, textarea, dialog[open], :popover-open") !== null
+  );
 }

@@ -32,6 +32,11 @@ export class Meter {
     this.#ahead = this.#trips.reduce((best, trip) => (trip.ms < best.ms ? trip : best)).ahead;
   }
 
+  /** By how much the server's clock is ahead of the one that the times here come from; null before the first answer. */
+  get aheadMs(): number | null {
+    return this.#ahead;
+  }
+
   get roundTripMs(): number | null {
     return this.#trips.at(-1)?.ms ?? null;
   }

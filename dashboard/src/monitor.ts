@@ -47,6 +47,12 @@ export class Monitor {
     the("badge").addEventListener("click", () => this.#open());
   }
 
+  /** The server's clock, as far as it is known, in milliseconds since 1970. */
+  get serverMs(): number {
+    const ahead = this.#meter.aheadMs;
+    return ahead === null ? Date.now() : performance.now() + ahead;
+  }
+
   /** Something that the badge depends on may have changed. */
   check(): void {
     const series = this.series();

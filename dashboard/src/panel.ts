@@ -1,11 +1,11 @@
 /** What stands around the chart: the symbol's quote, the legend of a candle, and what there is to say where no candles are. */
 
 import { derived } from "./board";
-import type { Board } from "./board";
+import type { Board, Line } from "./board";
 import type { Row } from "./candles";
 import type { Shown } from "./chart";
 import { h, setAttribute, setText, the } from "./dom";
-import { candleTime, decimalsOf, price, signed, size, volume } from "./format";
+import { candleTime, decimalsOf, NONE, price, signed, volume } from "./format";
 import type { Frame } from "./frame";
 import type { Micros } from "./messages";
 import type { Series } from "./series";
@@ -137,6 +137,13 @@ export class Panel {
     setAttribute(last, "data-way", way || null);
   };
 
+  /** The index of the candle that is told of: the one under the crosshair, else the newest; -1 where there is none. */
+  get told(): number {
+    const book = this.#series?.book;
+    const found = (this.#pointed !== null && book?.at(this.#pointed)) || lastOf(book?.rows);
+    return found ? found.index : -1;
+  }
+
   /** A candle in words. */
   spoken(row: Row): string {
     const { interval, zone, marketZone } = this.#shown;
@@ -171,8 +178,8 @@ export class Panel {
       "title",
       line.baseIsOpen ? "Since the day's open; there is no previous close" : "Since the previous close",
     );
-    setText(the("bid"), side(line.bid, line.bidSize, decimals));
-    setText(the("ask"), side(line.ask, line.askSize, decimals));
+    setText(the("previous"), line.baseIsOpen ? NONE : this.#price(line.base));
+    setText(the("range"), range(line, decimals));
     setText(the("volume"), volume(line.volume));
     this.#star.hidden = line.unknown;
     the("simulated").hidden = !line.meta?.simulated;
@@ -209,8 +216,11 @@ function lastOf(rows: readonly Row[] | undefined): { row: Row; index: number } |
   return rows && row ? { row, index: rows.length - 1 } : null;
 }
 
-function side(value: number | null, amount: number, decimals: number): string {
-  return value === null ? price(null, decimals) : `${price(value, decimals)} × ${size(amount)}`;
+/** The day's low and high, with trades that its candle does not have yet. */
+function range({ low, high, last }: Line, decimals: number): string {
+  if (low === null || high === null) return NONE;
+  const at = last ?? low;
+  return `${price(Math.min(low, at), decimals)} – ${price(Math.max(high, at), decimals)}`;
 }
 
 /** Where the prices come from, honestly. */

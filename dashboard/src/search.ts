@@ -78,7 +78,7 @@ export class Search {
 
   #option(row: Metadata, index: number): HTMLElement {
     const watched = this.events.isWatched(row.symbol);
-    const attributes = { role: "option", id: `found-${index}`, "aria-selected": "false" };
+    const attributes = { role: "option", id: `${this.list.id}-${index}`, "aria-selected": "false" };
     const text = [
       h("b", {}, row.symbol),
       h("span", { class: "name" }, row.name),
@@ -106,7 +106,11 @@ export class Search {
     [...this.list.children].forEach((option, index) => {
       setAttribute(option as HTMLElement, "aria-selected", String(index === this.#active));
     });
-    setAttribute(this.input, "aria-activedescendant", this.#active < 0 ? null : `found-${this.#active}`);
+    setAttribute(
+      this.input,
+      "aria-activedescendant",
+      this.#active < 0 ? null : `${this.list.id}-${this.#active}`,
+    );
     this.list.children[this.#active]?.scrollIntoView({ block: "nearest" });
   }
 

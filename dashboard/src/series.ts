@@ -53,6 +53,8 @@ export class Series {
     private readonly stream: Stream,
     private readonly history: History,
     private readonly events: SeriesEvents,
+    /** Without each trade the forming candle moves when the service sends it, some times a second. */
+    private readonly everyTrade = true,
   ) {
     this.book = new CandleBook(interval);
     this.#candles = { channel: "candles", interval, symbol };
@@ -60,7 +62,7 @@ export class Series {
     this.#off = stream.on((event) => this.#take(event));
     // The watchlist may have this topic already: then no `joined` comes.
     this.#live = copied(stream.position(this.#candles));
-    stream.subscribe(this.#trades);
+    if (everyTrade) stream.subscribe(this.#trades);
     stream.subscribe(this.#candles);
     void this.#load(true);
   }
@@ -84,7 +86,7 @@ export class Series {
     for (const timer of this.#lookBacks) clearTimeout(timer);
     this.#off();
     this.stream.unsubscribe(this.#candles);
-    this.stream.unsubscribe(this.#trades);
+    if (this.everyTrade) this.stream.unsubscribe(this.#trades);
   }
 
   /** Look whether there are older candles by now: a young service may still be storing its history. */

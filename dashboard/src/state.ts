@@ -3,6 +3,9 @@
 import type { ZoneChoice } from "./format";
 import { isInterval } from "./messages";
 import type { Interval } from "./messages";
+import { COMPARED_MOST } from "./compare";
+import { distinct, readStudy, studyKey } from "./studies";
+import type { Study } from "./studies";
 
 export const COLUMNS = ["symbol", "last", "change", "percent", "bid", "ask", "volume"] as const;
 export type Column = (typeof COLUMNS)[number];
@@ -21,9 +24,15 @@ export interface View {
   zone: ZoneChoice;
   /** Null: in one's own order. */
   sort: Sort | null;
+  studies: Study[];
+  /** Other symbols on the same chart. */
+  compare: string[];
 }
 
-export const DEFAULT_VIEW: View = { symbol: null, interval: "1m", zone: "exchange", sort: null };
+export const DEFAULT_VIEW: View = {
+  ...{ symbol: null, interval: "1m", zone: "exchange", sort: null },
+  ...{ studies: [], compare: [] },
+};
 
 const SYMBOL = /^[A-Z0-9][A-Z0-9.-]{0,15}$/;
 
@@ -41,6 +50,8 @@ export function readView(search: string, fallback: View = DEFAULT_VIEW): View {
     interval: isInterval(interval) ? interval : fallback.interval,
     zone: zone === "local" || zone === "utc" || zone === "exchange" ? zone : fallback.zone,
     sort: readSort(given.get("sort")),
+    studies: given.has("studies") ? readStudies(given.get("studies")!) : fallback.studies,
+    compare: readCompare(given.get("compare")),
   };
 }
 
@@ -51,7 +62,18 @@ export function writeView(view: View): string {
   query.set("interval", view.interval);
   if (view.zone !== DEFAULT_VIEW.zone) query.set("time", view.zone);
   if (view.sort) query.set("sort", `${view.sort.descending ? "-" : ""}${view.sort.column}`);
-  return `?${query}`;
+  if (view.studies.length) query.set("studies", view.studies.map(studyKey).join(","));
+  if (view.compare.length) query.set("compare", view.compare.join(","));
+  return `?${query.toString().replaceAll("%2C", ",")}`;
+}
+
+function readStudies(text: string): Study[] {
+  return distinct(text.split(",").flatMap((word) => readStudy(word) ?? []));
+}
+
+function readCompare(text: string | null): string[] {
+  const symbols = (text ?? "").toUpperCase().split(",").filter(isSymbol);
+  return [...new Set(symbols)].slice(0, COMPARED_MOST);
 }
 
 function readSort(text: string | null): Sort | null {

@@ -9,8 +9,12 @@ describe("the address", () => {
       interval: "5m",
       zone: "utc",
       sort: { column: "percent", descending: true },
+      studies: [{ kind: "sma", period: 20 }, { kind: "vwap" }],
+      compare: ["MSFT", "BF.B"],
     };
-    expect(writeView(view)).toBe("?symbol=BRK.B&interval=5m&time=utc&sort=-percent");
+    expect(writeView(view)).toBe(
+      "?symbol=BRK.B&interval=5m&time=utc&sort=-percent&studies=sma20,vwap&compare=MSFT,BF.B",
+    );
     expect(readView(writeView(view))).toEqual(view);
     expect(readView(writeView(DEFAULT_VIEW))).toEqual(DEFAULT_VIEW);
   });
@@ -21,8 +25,22 @@ describe("the address", () => {
   });
 
   test("that says little leaves the rest as it was", () => {
-    const before: View = { symbol: "IBM", interval: "1h", zone: "local", sort: null };
+    const before: View = {
+      symbol: "IBM",
+      interval: "1h",
+      zone: "local",
+      sort: null,
+      studies: [],
+      compare: [],
+    };
     expect(readView("?interval=1d", before)).toEqual({ ...before, interval: "1d" });
+    // Averages are kept like the interval; what is compared belongs to one look.
+    const more: View = { ...before, studies: [{ kind: "vwap" }], compare: ["MSFT"] };
+    expect(readView("?symbol=IBM", more)).toEqual({ ...more, compare: [] });
+    expect(readView("?studies=ema9,ema9,rsi3&compare=msft,%3C,msft", more)).toMatchObject({
+      studies: [{ kind: "ema", period: 9 }],
+      compare: ["MSFT"],
+    });
   });
 });
 

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -150,15 +150,24 @@ OpenPage = Callable[..., Any]
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def open_page(browser: Browser, complaints: Complaints) -> AsyncIterator[OpenPage]:
-    """Opens pages, each as a new visitor's, and waits until they are live."""
+    """Opens pages, each as a new visitor's, and waits until they are live; `prepare` is called with each before it loads."""
     contexts = []
 
-    async def open_page(url: str, query: str = "", *, state: str | None = "live", **options: Any) -> Page:
+    async def open_page(
+        url: str,
+        query: str = "",
+        *,
+        state: str | None = "live",
+        prepare: Callable[[Page], Awaitable[None]] | None = None,
+        **options: Any,
+    ) -> Page:
         context = await browser.new_context(**({"viewport": {"width": 1280, "height": 800}} | options))
         contexts.append(context)
         context.set_default_timeout(DEADLINE_MS)
         page = await context.new_page()
         complaints.listen(page)
+        if prepare:
+            await prepare(page)
         await page.goto(f"{url}/{query}")
         if state:
             await expect(page.locator("#badge")).to_have_attribute("data-state", state)

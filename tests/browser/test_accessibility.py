@@ -38,5 +38,21 @@ async def test_the_page_has_no_serious_fault(market, open_page, scheme):
     await page.locator("#badge").click()
     assert await faults(page) == []
     await page.keyboard.press("Escape")
+    for button in ("#studies-open", "#compare-open", "#export-open"):
+        await page.locator(button).click()
+        assert await faults(page) == []
+        await page.keyboard.press("Escape")
+        await page.keyboard.press("Escape")
+    for language in ("curl", "Python"):
+        await page.locator("#code-open").click()
+        await page.get_by_role("tab", name=language).click()
+        assert await faults(page) == []
+        await page.keyboard.press("Escape")
+    await page.goto(f"{market}/?symbol=AAPL&interval=5s&compare=AMD,IBM")
+    await expect(page.locator("#overlays li")).to_have_count(3)
+    assert await faults(page) == []
+    await page.goto(f"{market}/?symbol=AAPL&interval=5s&studies=sma5,ema9,vwap")
+    await expect(page.locator("#overlays li")).to_have_count(3)
+    assert await faults(page) == []
     await page.set_viewport_size({"width": 390, "height": 800})
     assert await faults(page) == []
