@@ -23,6 +23,7 @@ import { Search } from "./search";
 import { Series } from "./series";
 import { Memory, readView, writeView } from "./state";
 import type { View } from "./state";
+import { Sparks } from "./sparks";
 import { Stream } from "./stream";
 import { TapeView } from "./tape_view";
 import { HelpDialog, ThemeButton } from "./toolbar";
@@ -58,18 +59,32 @@ export class App {
   });
   #panel = new Panel(this.#board, this.#frame, () => this.#toggleWatched());
   #intervals = new Intervals(the("intervals"), (interval) => this.#go({ interval }));
-  #watchlist = new Watchlist(the<HTMLTableElement>("rows"), the("empty"), this.#board, this.#frame, {
-    select: (symbol) => this.#go({ symbol }),
-    edited: (symbols) => this.#edited(symbols),
-    sorted: (sort) => this.#go({ sort }),
-    say,
-  });
+  #sparks: Sparks = new Sparks(
+    this.#board,
+    this.#history,
+    this.#stream,
+    () => this.#monitor.serverMs,
+    (symbol) => this.#watchlist.touchSpark(symbol),
+  );
+  #watchlist: Watchlist = new Watchlist(
+    the<HTMLTableElement>("rows"),
+    the("empty"),
+    this.#board,
+    this.#sparks,
+    this.#frame,
+    {
+      select: (symbol) => this.#go({ symbol }),
+      edited: (symbols) => this.#edited(symbols),
+      sorted: (sort) => this.#go({ sort }),
+      say,
+    },
+  );
   #search = new Search(the<HTMLInputElement>("search"), the("found"), this.#history, {
     pick: (found) => this.#found(found),
     isWatched: (symbol) => this.#watchlist.symbols.includes(symbol),
     say,
   });
-  #monitor = new Monitor(
+  #monitor: Monitor = new Monitor(
     this.#stream,
     () => this.#series,
     () => zoneName(this.#view.zone, this.#marketZone),
@@ -198,6 +213,7 @@ export class App {
 
   #touched(symbol: string): void {
     this.#watchlist.touch(symbol);
+    this.#sparks.touch(symbol);
     if (symbol !== this.#view.symbol) return;
     this.#panel.touch();
     this.#tape.touch();
@@ -250,6 +266,7 @@ export class App {
     this.#chart.draw();
     // The first candle of all ends the word that there is none.
     if (this.#series) this.#panel.state(this.#series);
+    if (this.#series?.loaded) this.#sparks.begin();
     if (!this.#drawn && this.#series?.book.rows.length) {
       this.#drawn = true;
       performance.mark("candles");

@@ -36,6 +36,9 @@ export function setAttribute(element: HTMLElement, name: string, value: string |
   else element.setAttribute(name, value);
 }
 
+let lessMotion: MediaQueryList | undefined;
+
 export function prefersLessMotion(): boolean {
-  return matchMedia("(prefers-reduced-motion: reduce)").matches;
+  lessMotion ??= matchMedia("(prefers-reduced-motion: reduce)");
+  return lessMotion.matches;
 }

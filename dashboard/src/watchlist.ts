@@ -1,13 +1,16 @@
-/** The watchlist's table: rows that follow the board, flash, sort, and are moved about by hand or by key. */
+/** The watchlist's table: rows that follow the board, sort, and are moved about by hand or by key. Only those near what is seen exist. */
 
-import { derived } from "./board";
-import type { Board, Line } from "./board";
-import { h, prefersLessMotion, setAttribute, setText } from "./dom";
-import { decimalsOf, NONE, price, signed, volume } from "./format";
+import type { Board } from "./board";
+import { h, setAttribute } from "./dom";
 import type { Frame } from "./frame";
 import { sorted } from "./sorting";
+import type { Sparks } from "./sparks";
 import { COLUMNS, moved, nextSort } from "./state";
 import type { Column, Sort } from "./state";
+import { scrolledTo, spanOf } from "./virtual";
+import type { Span } from "./virtual";
+import { drawLine, drawSpark, rowOf } from "./watchlist_row";
+import type { Drawn } from "./watchlist_row";
 
 const TITLES: Record<Column, [short: string, long: string]> = {
   symbol: ["Symbol", "Symbol"],
@@ -19,19 +22,11 @@ const TITLES: Record<Column, [short: string, long: string]> = {
   volume: ["Vol", "Volume of the day"],
 };
 const SORT_MS = 1_000;
-const FLASH_MS = 700;
-const ARROWS = { "-1": "▼", "0": "", "1": "▲" } as const;
-
-interface Drawn {
-  row: HTMLTableRowElement;
-  pick: HTMLButtonElement;
-  name: HTMLElement;
-  cells: Record<Exclude<Column, "symbol">, HTMLTableCellElement>;
-  arrow: HTMLElement;
-  lastText: HTMLElement;
-  flash: HTMLElement;
-  moves: number;
-}
+const SPARK_MS = 1_000;
+const ROW_PX = 40;
+/** A row that is dragged so near an edge scrolls the list. */
+const EDGE_PX = 28;
+const DRAG_SCROLL_PX = 12;
 
 export interface WatchlistEvents {
   select: (symbol: string) => void;
@@ -49,51 +44,83 @@ export class Watchlist {
   #dirty = new Set<string>();
   #head: HTMLTableRowElement;
   #order: string[] = [];
-  #sortTimer: ReturnType<typeof setInterval>;
+  #places = new Map<string, number>();
+  #span: Span = { first: 0, end: 0 };
+  #above: HTMLTableCellElement;
+  #below: HTMLTableCellElement;
+  #body: HTMLTableSectionElement;
+  #box: HTMLElement;
+  #rowPx = ROW_PX;
+  #timers: ReturnType<typeof setInterval>[];
 
   constructor(
     private readonly table: HTMLTableElement,
     private readonly empty: HTMLElement,
     private readonly board: Board,
+    private readonly sparks: Sparks,
     private readonly frame: Frame,
     private readonly events: WatchlistEvents,
   ) {
     this.#head = table.tHead!.insertRow();
     for (const column of COLUMNS) this.#head.append(this.#headOf(column));
+    const spark = h(
+      "th",
+      { scope: "col", class: "spark" },
+      h("span", { title: "The last 24 hours" }, "24 h"),
+    );
+    this.#head.cells[0]!.after(spark);
     this.#head.append(
       h("th", { scope: "col", class: "tools" }, h("span", { class: "unseen" }, "Move or remove")),
     );
-    // Rows that changed places with every tick could not be read, let alone clicked.
-    this.#sortTimer = setInterval(() => this.sort && this.frame.want(this.#arrange), SORT_MS);
+    this.#body = table.tBodies[0]!;
+    this.#above = spacer();
+    this.#below = spacer();
+    this.#body.before(this.#above.closest("tbody")!);
+    this.#body.after(this.#below.closest("tbody")!);
+    this.#box = table.parentElement!;
+    // Where the page is narrow, it scrolls as a whole.
+    const look = () => this.frame.want(this.#look);
+    for (const target of [this.#box, document]) target.addEventListener("scroll", look, { passive: true });
+    new ResizeObserver(look).observe(this.#box);
+    addEventListener("resize", look);
+    this.#timers = [
+      // Rows that changed places with every tick could not be read, let alone clicked.
+      setInterval(() => this.sort && this.frame.want(this.#arrange), SORT_MS),
+      setInterval(() => this.frame.want(this.#drawSparks), SPARK_MS),
+    ];
   }
 
   stop(): void {
-    clearInterval(this.#sortTimer);
+    for (const timer of this.#timers) clearInterval(timer);
   }
 
   /** Show these symbols, in this order where nothing is sorted. */
   set(symbols: string[]): void {
-    for (const gone of this.symbols.filter((symbol) => !symbols.includes(symbol))) {
+    const [before, after] = [new Set(this.symbols), new Set(symbols)];
+    for (const gone of this.symbols.filter((symbol) => !after.has(symbol))) {
       this.board.release(gone);
-      this.#drawn.get(gone)?.row.remove();
-      this.#drawn.delete(gone);
+      this.sparks.forget(gone);
+      this.#unmount(gone);
     }
-    for (const symbol of symbols.filter((each) => !this.symbols.includes(each))) {
-      this.board.watch(symbol);
-      this.#drawn.set(symbol, this.#rowOf(symbol));
-      this.touch(symbol);
-    }
+    for (const symbol of symbols.filter((each) => !before.has(each))) this.board.watch(symbol);
     this.symbols = symbols;
     this.empty.hidden = symbols.length > 0;
     this.table.hidden = symbols.length === 0;
+    setAttribute(this.table, "aria-rowcount", String(symbols.length + 1));
     this.frame.want(this.#arrange);
   }
 
-  /** A symbol's line has changed: draw it with the next frame. */
+  /** A symbol's line has changed: draw it with the next frame, if it is near what is seen. */
   touch(symbol: string): void {
     if (!this.#drawn.has(symbol)) return;
     this.#dirty.add(symbol);
     this.frame.want(this.#draw);
+  }
+
+  /** Small lines have come. */
+  touchSpark(symbol: string): void {
+    const drawn = this.#drawn.get(symbol);
+    if (drawn) this.frame.want(this.#drawSparks);
   }
 
   select(symbol: string): void {
@@ -102,7 +129,7 @@ export class Watchlist {
       row.classList.toggle("selected", each === symbol);
       setAttribute(pick, "aria-current", each === symbol ? "true" : null);
     }
-    this.#drawn.get(symbol)?.row.scrollIntoView({ block: "nearest" });
+    this.frame.want(() => this.#reveal(symbol));
   }
 
   sortBy(sort: Sort | null): void {
@@ -128,7 +155,7 @@ export class Watchlist {
     this.#edit(this.symbols.filter((each) => each !== symbol));
     this.events.say(`${symbol} removed from the watchlist`);
     const next = this.#order.filter((each) => each !== symbol);
-    if (hadFocus) this.#drawn.get(next[Math.min(at, next.length - 1)] ?? "")?.pick.focus();
+    if (hadFocus) this.#focus(next[Math.min(at, next.length - 1)] ?? "");
   }
 
   move(symbol: string, by: number): void {
@@ -137,6 +164,7 @@ export class Watchlist {
       return;
     }
     this.#edit(moved(this.symbols, symbol, by));
+    this.frame.want(() => this.#reveal(symbol));
     this.events.say(`${symbol} is number ${this.symbols.indexOf(symbol) + 1} of ${this.symbols.length}`);
   }
 
@@ -155,80 +183,66 @@ export class Watchlist {
     return h("th", { scope: "col", "data-column": column, class: column }, button);
   }
 
-  #rowOf(symbol: string): Drawn {
-    const name = h("span", { class: "name" });
-    const pick = h("button", { type: "button", class: "pick" }, h("b", {}, symbol), name);
-    pick.addEventListener("keydown", (event) => this.#key(event, symbol));
-    const [arrow, lastText] = [h("span", { class: "arrow", "aria-hidden": "true" }), h("span")];
-    const cells = Object.fromEntries(
-      COLUMNS.slice(1).map((column) => [column, h("td", { class: column })]),
-    ) as Drawn["cells"];
-    const over = h("span", { class: "flash" });
-    cells.last.append(over, arrow, lastText);
-    const row = h(
-      "tr",
-      { "data-symbol": symbol },
-      h("th", { scope: "row", class: "symbol" }, pick),
-      ...Object.values(cells),
-      h("td", { class: "tools" }, this.#handle(symbol), this.#remover(symbol)),
-    );
-    row.addEventListener("click", (event) => {
-      if (!(event.target as Element).closest(".tools")) this.events.select(symbol);
+  #mount(symbol: string): Drawn {
+    const drawn = rowOf(symbol, {
+      pick: () => this.events.select(symbol),
+      remove: () => this.remove(symbol),
+      key: (event) => this.#key(event, symbol),
+      handleKey: (event) => this.#handleKey(event, symbol),
+      grab: (event) => {
+        if (this.sort || event.button !== 0) return;
+        event.preventDefault();
+        this.#drag(symbol);
+      },
     });
-    if (symbol === this.selected) row.classList.add("selected");
-    return { row, pick, name, cells, arrow, lastText, flash: over, moves: 0 };
+    drawn.row.classList.toggle("selected", symbol === this.selected);
+    setAttribute(drawn.pick, "aria-current", symbol === this.selected ? "true" : null);
+    this.#drawn.set(symbol, drawn);
+    const line = this.board.line(symbol);
+    drawn.moves = line?.moves ?? 0;
+    if (line) drawLine(drawn, line);
+    drawSpark(drawn, this.sparks.of(symbol), line?.base ?? null);
+    return drawn;
   }
 
-  #remover(symbol: string): HTMLElement {
-    const attributes = { type: "button", class: "remove", "aria-label": `Remove ${symbol}`, title: "Remove" };
-    return h("button", { ...attributes, onclick: () => this.remove(symbol) }, "×");
+  #unmount(symbol: string): void {
+    const drawn = this.#drawn.get(symbol);
+    // Whoever reads on with the keyboard goes on from the list, not from the top of the page.
+    if (drawn?.row.contains(document.activeElement)) this.#box.closest<HTMLElement>("section")?.focus();
+    drawn?.row.remove();
+    this.#drawn.delete(symbol);
   }
 
-  /** Rows follow the pointer that holds their handle; arrow keys move them too. */
-  #handle(symbol: string): HTMLElement {
-    const attributes = {
-      type: "button",
-      class: "handle",
-      "aria-label": `Move ${symbol}`,
-      title: "Drag to move, or ↑ ↓",
-    };
-    const handle = h("button", attributes, "⠿");
-    handle.addEventListener("keydown", (event) => {
-      const by = event.key === "ArrowUp" ? -1 : event.key === "ArrowDown" ? 1 : 0;
-      if (!by) return;
-      event.preventDefault();
-      event.stopPropagation();
-      this.move(symbol, by);
-      this.frame.want(() => handle.focus());
-    });
-    handle.addEventListener("pointerdown", (event) => {
-      if (this.sort || event.button !== 0) return;
-      event.preventDefault();
-      this.#drag(symbol);
-    });
-    return handle;
+  #handleKey(event: KeyboardEvent, symbol: string): void {
+    const by = event.key === "ArrowUp" ? -1 : event.key === "ArrowDown" ? 1 : 0;
+    if (!by) return;
+    event.preventDefault();
+    event.stopPropagation();
+    this.move(symbol, by);
+    this.frame.want(() => this.#drawn.get(symbol)?.handle.focus());
   }
 
   /** Until the pointer lets go. Its capture would not do: it ends when the row is put elsewhere in the table. */
   #drag(symbol: string): void {
-    const { row } = this.#drawn.get(symbol)!;
     const end = new AbortController();
     const { signal } = end;
     const drop = () => {
       end.abort();
-      row.classList.remove("dragged");
+      this.#drawn.get(symbol)?.row.classList.remove("dragged");
       this.events.edited(this.symbols);
     };
-    row.classList.add("dragged");
+    this.#drawn.get(symbol)?.row.classList.add("dragged");
     addEventListener("pointermove", ({ clientY }) => this.#dragTo(symbol, clientY), { signal });
     addEventListener("pointerup", drop, { signal });
     addEventListener("pointercancel", drop, { signal });
   }
 
   #dragTo(symbol: string, y: number): void {
-    const rows = this.symbols.map((each) => this.#drawn.get(each)!.row.getBoundingClientRect());
-    const at = rows.findIndex((box) => y < box.bottom);
-    const to = at < 0 ? this.symbols.length - 1 : at;
+    const box = this.#box.getBoundingClientRect();
+    if (y < box.top + EDGE_PX) this.#box.scrollTop -= DRAG_SCROLL_PX;
+    else if (y > box.bottom - EDGE_PX) this.#box.scrollTop += DRAG_SCROLL_PX;
+    const at = Math.floor((y - this.#start) / this.#rowPx);
+    const to = Math.min(Math.max(at, 0), this.symbols.length - 1);
     const by = to - this.symbols.indexOf(symbol);
     if (by) this.set(moved(this.symbols, symbol, by));
   }
@@ -240,56 +254,95 @@ export class Watchlist {
     else return;
     event.preventDefault();
     event.stopPropagation();
-    this.frame.want(() => this.#drawn.get(symbol)?.pick.focus());
+    if (event.key !== "Delete") this.#focus(symbol);
   }
 
-  /** Rows in order; those that stand right are left alone, so that nothing loses the focus. */
+  #focus(symbol: string): void {
+    this.frame.want(() => {
+      this.#reveal(symbol);
+      this.#drawn.get(symbol)?.pick.focus({ preventScroll: true });
+    });
+  }
+
+  /** Put the symbols in order. */
   #arrange = (): void => {
     const order = sorted(this.symbols, this.sort, (symbol) => this.board.line(symbol));
-    this.#order = order;
-    const body = this.table.tBodies[0]!;
-    order.forEach((symbol, index) => {
-      const { row } = this.#drawn.get(symbol)!;
-      if (body.rows[index] !== row) body.insertBefore(row, body.rows[index] ?? null);
-    });
+    if (order.length === this.#order.length && order.every((symbol, at) => symbol === this.#order[at]))
+      return;
+    this.#order = [...order];
+    this.#places = new Map(order.map((symbol, at) => [symbol, at]));
+    this.#look();
   };
+
+  /** Have the rows that are near what is seen, and no others. */
+  #look = (): void => {
+    const box = this.#box.getBoundingClientRect();
+    const top = Math.max(box.top, 0);
+    const seen = Math.min(box.bottom, innerHeight) - top;
+    this.#span = spanOf(top - this.#start, Math.max(seen, 0), this.#rowPx, this.#order.length);
+    this.#place();
+    const height = this.#body.rows[0]?.getBoundingClientRect().height ?? 0;
+    // Where letters are large, rows are higher.
+    if (height > 0 && Math.abs(height - this.#rowPx) > 0.5) {
+      this.#rowPx = height;
+      this.frame.want(this.#look);
+    }
+  };
+
+  /** Where the first row begins; the head stays in sight, so its own place says nothing. */
+  get #start(): number {
+    return this.table.getBoundingClientRect().top + this.#head.offsetHeight;
+  }
+
+  /** Rows that stand right are left alone, so that nothing loses the focus. */
+  #place(): void {
+    const { first, end } = this.#span;
+    const wanted = this.#order.slice(first, end);
+    const kept = new Set(wanted);
+    for (const symbol of [...this.#drawn.keys()]) if (!kept.has(symbol)) this.#unmount(symbol);
+    wanted.forEach((symbol, at) => {
+      const { row } = this.#drawn.get(symbol) ?? this.#mount(symbol);
+      if (this.#body.rows[at] !== row) this.#body.insertBefore(row, this.#body.rows[at] ?? null);
+      setAttribute(row, "aria-rowindex", String(first + at + 2));
+    });
+    room(this.#above, first * this.#rowPx);
+    room(this.#below, (this.#order.length - end) * this.#rowPx);
+  }
+
+  /** Scroll the list, not the page, until a row is seen. */
+  #reveal(symbol: string): void {
+    const at = this.#places.get(symbol);
+    if (at === undefined || this.#box.scrollHeight <= this.#box.clientHeight) return;
+    const { scrollTop, clientHeight } = this.#box;
+    const to = scrolledTo(at, this.#rowPx, scrollTop, clientHeight, this.#head.offsetHeight);
+    if (to === scrollTop) return;
+    this.#box.scrollTop = to;
+    this.#look();
+  }
 
   #draw = (): void => {
     for (const symbol of this.#dirty) {
       const [drawn, line] = [this.#drawn.get(symbol), this.board.line(symbol)];
-      if (drawn && line) draw(drawn, line);
+      if (drawn && line) drawLine(drawn, line);
     }
     this.#dirty.clear();
   };
+
+  #drawSparks = (): void => {
+    for (const [symbol, drawn] of this.#drawn) {
+      drawSpark(drawn, this.sparks.of(symbol), this.board.line(symbol)?.base ?? null);
+    }
+  };
 }
 
-function draw(drawn: Drawn, line: Line): void {
-  const { cells, name, arrow, lastText } = drawn;
-  const decimals = decimalsOf(line.meta?.tick_size);
-  const { change, percent } = derived(line);
-  setText(name, line.unknown ? "not known here" : (line.meta?.name ?? ""));
-  setText(lastText, price(line.last, decimals));
-  setText(arrow, ARROWS[line.direction]);
-  setText(cells.change, signed(change, decimals));
-  setText(cells.percent, percent === null ? NONE : signed(percent, 2, "%"));
-  const way = change === null || change === 0 ? "" : change > 0 ? "up" : "down";
-  for (const cell of [cells.change, cells.percent]) setAttribute(cell, "data-way", way || null);
-  setAttribute(cells.last, "data-way", line.direction === 0 ? null : line.direction > 0 ? "up" : "down");
-  setAttribute(
-    cells.percent,
-    "title",
-    line.baseIsOpen ? "There is no previous close: counted from the day's open" : null,
-  );
-  setText(cells.bid, price(line.bid, decimals));
-  setText(cells.ask, price(line.ask, decimals));
-  setText(cells.volume, volume(line.volume));
-  if (drawn.moves !== line.moves) flash(drawn.flash);
-  drawn.moves = line.moves;
+/** A table's only way to leave room: a row of that height. */
+function spacer(): HTMLTableCellElement {
+  const cell = h("td", { colspan: 20 });
+  h("tbody", { class: "spacer", "aria-hidden": "true", hidden: true }, h("tr", {}, cell));
+  return cell;
 }
 
-/** Colour for an instant; the arrow says the same and stays. */
-function flash(over: HTMLElement): void {
-  if (document.hidden || prefersLessMotion()) return;
-  for (const running of over.getAnimations()) running.cancel();
-  over.animate([{ opacity: 1 }, { opacity: 0 }], { duration: FLASH_MS, easing: "ease-out" });
+function room(cell: HTMLTableCellElement, px: number): void {
+  cell.closest("tbody")!.hidden = px === 0;
+  cell.style.height = `${px}px`;
 }

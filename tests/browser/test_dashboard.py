@@ -19,7 +19,7 @@ async def legend(page: Page) -> str:
 
 
 def rows(page: Page):
-    return page.locator("#rows tbody tr")
+    return page.locator("#rows tr[data-symbol]")
 
 
 async def symbols(page: Page) -> list[str]:
