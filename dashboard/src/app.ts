@@ -27,7 +27,9 @@ import { Sparks } from "./sparks";
 import { Stream } from "./stream";
 import { TapeView } from "./tape_view";
 import { HelpDialog, ThemeButton } from "./toolbar";
+import { Traffic } from "./traffic";
 import { Watchlist } from "./watchlist";
+import { countedSocket, countHealing, countRequests } from "./wire";
 
 const FIRST_WATCHLIST = 18;
 const EXCHANGE_ZONE = "America/New_York";
@@ -37,7 +39,9 @@ export class App {
   #memory = new Memory();
   #frame = new Frame();
   #history = new History();
+  #traffic = new Traffic();
   #stream = new Stream({
+    connect: countedSocket(this.#traffic),
     url: `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/v1/stream`,
   });
   #board = new Board(this.#stream, this.#history, (symbol) => this.#touched(symbol));
@@ -88,6 +92,7 @@ export class App {
     this.#stream,
     () => this.#series,
     () => zoneName(this.#view.zone, this.#marketZone),
+    this.#traffic,
   );
   #lines = new Lines(this.#chart, this.#stream, this.#history, this.#frame, {
     go: (change) => this.#go(change, "replace"),
@@ -102,6 +107,8 @@ export class App {
     new ThemeButton(this.#memory, () => this.#chart.paint());
     new ExportMenu(this.#chart, () => this.#exported(), say);
     setInterval(() => this.#frame.want(this.#countDown), COUNTDOWN_MS);
+    countRequests(this.#traffic);
+    countHealing(this.#traffic, this.#stream);
     this.#listen();
     this.#stream.connect();
     this.#watchlist.sortBy(this.#view.sort);

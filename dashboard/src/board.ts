@@ -49,10 +49,15 @@ interface Kept {
 }
 
 const ASK_MS = 30;
+/** More symbols than this are described by one answer. */
+const FEW = 8;
+const ALL = 10_000;
 
 export class Board {
   #kept = new Map<string, Kept>();
+  #seen = new Set<string>();
   #due = new Set<string>();
+  #nameless = new Set<string>();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #run = new AbortController();
 
@@ -84,9 +89,24 @@ export class Board {
       quoteSeq: 0,
       day: null,
     });
-    for (const topic of topics(symbol)) this.stream.subscribe(topic, "latest");
+    for (const topic of topics(symbol)) this.stream.subscribe(topic, "rarely");
     this.#ask(symbol);
-    if (!meta) void this.#describe(symbol);
+    if (!meta) this.#nameless.add(symbol);
+  }
+
+  /** Keep these, and no others, current as often as frames are drawn. */
+  look(symbols: ReadonlySet<string>): void {
+    const seen = new Set([...symbols].filter((symbol) => this.#kept.has(symbol)));
+    for (const symbol of seen) {
+      if (this.#seen.has(symbol)) continue;
+      for (const topic of topics(symbol)) this.stream.subscribe(topic, "latest");
+    }
+    for (const symbol of this.#seen) if (!seen.has(symbol)) this.#lookAway(symbol);
+    this.#seen = seen;
+  }
+
+  #lookAway(symbol: string): void {
+    for (const topic of topics(symbol)) this.stream.unsubscribe(topic, "latest");
   }
 
   release(symbol: string): void {
@@ -95,7 +115,8 @@ export class Board {
     kept.owners -= 1;
     if (kept.owners) return;
     this.#kept.delete(symbol);
-    for (const topic of topics(symbol)) this.stream.unsubscribe(topic, "latest");
+    if (this.#seen.delete(symbol)) this.#lookAway(symbol);
+    for (const topic of topics(symbol)) this.stream.unsubscribe(topic, "rarely");
   }
 
   #take(event: StreamEvent): void {
@@ -177,6 +198,7 @@ export class Board {
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
       void this.#read();
+      void this.#describe();
     }, ASK_MS);
   }
 
@@ -220,20 +242,38 @@ export class Board {
     this.changed(symbol);
   }
 
-  async #describe(symbol: string): Promise<void> {
+  /** A few symbols are asked for one by one, many all at once. */
+  async #describe(): Promise<void> {
+    const symbols = [...this.#nameless].filter((symbol) => this.#kept.has(symbol));
+    this.#nameless.clear();
     const { signal } = this.#run;
     try {
-      const meta = await persistently(
-        () => this.history.symbol(symbol, signal),
-        signal,
-        () => undefined,
-      );
-      const kept = this.#kept.get(symbol);
-      if (kept) kept.line.meta = meta;
-      this.changed(symbol);
+      if (symbols.length > FEW) {
+        const ask = () => this.history.symbols("", ALL, signal);
+        for (const meta of await persistently(ask, signal, () => undefined)) this.#named(meta);
+      }
+    } catch {
+      // Then one by one.
+    }
+    const left = symbols.filter((symbol) => this.#kept.get(symbol)?.line.meta === null);
+    await Promise.all(left.map((symbol) => this.#describeOne(symbol)));
+  }
+
+  async #describeOne(symbol: string): Promise<void> {
+    const { signal } = this.#run;
+    try {
+      const ask = () => this.history.symbol(symbol, signal);
+      this.#named(await persistently(ask, signal, () => undefined));
     } catch {
       this.#unknown(symbol, true);
     }
+  }
+
+  #named(meta: Metadata): void {
+    const kept = this.#kept.get(meta.symbol);
+    if (!kept) return;
+    kept.line.meta = meta;
+    this.changed(meta.symbol);
   }
 }
 

@@ -67,7 +67,8 @@ export class Chart {
       // Its logo comes with a style element, which our policy forbids; the page names and links its maker instead.
       layout: { attributionLogo: false, fontSize: 12, panes: { enableResize: true } },
       timeScale: { rightOffset: RIGHT_OFFSET, minBarSpacing: 0.4, borderVisible: false },
-      rightPriceScale: { borderVisible: false },
+      // As wide as its prices will be, so that nothing moves when they come.
+      rightPriceScale: { borderVisible: false, minimumWidth: 64 },
       localization: { locale: "en-GB" },
     }) as unknown as IChartApiBase<Time>;
     this.#candles = this.#chart.addSeries(CandlestickSeries, {

@@ -62,11 +62,13 @@ export class HistoryError extends Error {
 type Query = Record<string, string | number | boolean | null | undefined>;
 
 export class History {
+  /** `base` is http://host:port, or nothing in a page of the service itself. */
   constructor(
     private readonly base = "",
     private readonly fetcher: typeof fetch = (input, init) => fetch(input, init),
   ) {}
 
+  /** A page of candles with the forming one, oldest first: the newest before `end`, or those behind a page's cursor. */
   candles(
     symbol: string,
     interval: Interval,
@@ -76,15 +78,18 @@ export class History {
     return this.#get(`candles/${encodeURIComponent(symbol)}`, { interval, forming: true, ...query }, signal);
   }
 
+  /** The newest trades. */
   trades(symbol: string, query: { limit: number }, signal?: AbortSignal): Promise<TradePage> {
     return this.#get(`trades/${encodeURIComponent(symbol)}`, query, signal);
   }
 
+  /** Last trade and quote, day, previous close; of unknown symbols nothing. */
   async snapshots(symbols: string[], signal?: AbortSignal): Promise<Record<string, Snapshot>> {
     const query = { symbols: symbols.join(",") };
     return (await this.#get<{ snapshots: Record<string, Snapshot> }>("snapshots", query, signal)).snapshots;
   }
 
+  /** Those with the query in symbol or name. */
   async symbols(query: string, limit: number, signal?: AbortSignal): Promise<Metadata[]> {
     const body = await this.#get<{ symbols: Metadata[] }>("symbols", { query, limit }, signal);
     return body.symbols;
@@ -98,7 +103,9 @@ export class History {
     const given = Object.entries(query).filter(
       ([, value]) => value !== null && value !== undefined && value !== "",
     );
-    const search = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
+    const search = new URLSearchParams(
+      given.map(([name, value]): [string, string] => [name, String(value)]),
+    ).toString();
     let answer: Response;
     try {
       answer = await this.fetcher(

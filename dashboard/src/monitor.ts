@@ -2,12 +2,14 @@
 
 import { badgeState, happening, LABELS, Staleness, staleText, together } from "./badge";
 import type { BadgeState, Happening } from "./badge";
-import { h, setAttribute, setText, the } from "./dom";
-import { moment, zoneLabel } from "./format";
+import { setAttribute, setText, the } from "./dom";
 import { Meter } from "./meter";
 import type { Message, Topic } from "./messages";
 import type { Series } from "./series";
 import type { Stream, StreamEvent } from "./stream";
+import { DROP_MS, TalkPanel } from "./talk_panel";
+import type { Facts } from "./talk_panel";
+import type { Traffic } from "./traffic";
 
 const TICK_MS = 1_000;
 const PING_MS = 10_000;
@@ -35,16 +37,22 @@ export class Monitor {
   #notice = "";
   #lastPing = 0;
   #hide: ReturnType<typeof setTimeout> | undefined;
-  #dialog = the<HTMLDialogElement>("connection");
+  #panel: TalkPanel;
 
   constructor(
     private readonly stream: Stream,
     private readonly series: () => Series | null,
     private readonly zone: () => string,
+    traffic: Traffic,
   ) {
+    this.#panel = new TalkPanel(
+      traffic,
+      () => this.#facts,
+      () => stream.drop(DROP_MS),
+    );
     stream.on((event) => this.#take(event));
     setInterval(() => this.#everySecond(), TICK_MS);
-    the("badge").addEventListener("click", () => this.#open());
+    the("badge").addEventListener("click", () => this.#panel.open());
   }
 
   /** The server's clock, as far as it is known, in milliseconds since 1970. */
@@ -151,7 +159,7 @@ export class Monitor {
     const shown = numbers.filter((text) => text !== null).join(" · ");
     setText(the("badge-numbers"), (up && this.#replayed) || shown);
     this.check();
-    if (this.#dialog.open) this.#draw();
+    this.#panel.draw();
   }
 
   #ping(now: number): void {
@@ -177,7 +185,7 @@ export class Monitor {
       }, NOTICE_MS);
       this.#drawNotice();
     }
-    if (this.#dialog.open) this.#draw();
+    this.#panel.draw();
   }
 
   /** What holds at the moment, and what has just happened; nothing where all is well. */
@@ -205,41 +213,18 @@ export class Monitor {
     return `${LABELS[this.#state]}${this.#state === "stale" ? `: ${this.#stale()}` : ""}${text}`;
   }
 
-  #open(): void {
-    this.#draw();
-    if (!this.#dialog.open) this.#dialog.showModal();
-  }
-
-  #draw(): void {
+  /** What there is to tell in full. */
+  get #facts(): Facts {
     const now = performance.now();
-    const [lag, trip] = [this.#meter.lagMs(now), this.#meter.roundTripMs];
-    const zone = this.zone();
-    const facts: [string, string][] = [
-      ["State", this.#state === "stale" ? `Stale: ${this.#stale()}` : LABELS[this.#state]],
-      ["Connection", this.stream.phase === "open" ? this.#connection : "none"],
-      [
-        "Lag",
-        lag === null
-          ? "not known (no tick, or a recording)"
-          : `${lag.toFixed(1)} ms from a tick's time to its arrival`,
-      ],
-      ["Round trip", trip === null ? "not known" : `${trip.toFixed(1)} ms`],
-      ["Messages", `${this.#meter.rate(now).toFixed(1)} a second`],
-    ];
-    const list = h(
-      "dl",
-      {},
-      ...facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))),
-    );
-    const rows = this.#told.map(({ ms, text }) => h("li", {}, h("time", {}, moment(ms, zone)), ` ${text}`));
-    const none = h("p", { class: "dim" }, "Nothing has happened on this connection but ticks.");
-    this.#dialog.replaceChildren(
-      h("h2", { id: "connection-title" }, "Connection"),
-      list,
-      h("h3", {}, `Events (${zoneLabel(zone, Date.now())})`),
-      rows.length ? h("ol", { class: "events" }, ...rows) : none,
-      h("form", { method: "dialog" }, h("button", { autofocus: true }, "Close")),
-    );
+    return {
+      state: this.#state === "stale" ? `Stale: ${this.#stale()}` : LABELS[this.#state],
+      connection: this.stream.phase === "open" ? this.#connection : null,
+      lagMs: this.#meter.lagMs(now),
+      roundTripMs: this.#meter.roundTripMs,
+      rate: this.#meter.rate(now),
+      events: this.#told,
+      zone: this.zone(),
+    };
   }
 }
 

@@ -1,6 +1,7 @@
 /** Writes the requests behind what is on the screen, to be used elsewhere: REST and WebSocket, for a shell, JavaScript and Python; pure. */
 
 import type { Interval, Micros } from "./messages";
+import { EVERY_MS } from "./subscriptions";
 
 export interface Screen {
   /** Of the service: http://host:port. */
@@ -25,8 +26,6 @@ export interface Snippet {
 }
 
 const ROWS_MOST = 10_000;
-/** What the watchlist asks for: of each symbol the newest, so often. */
-const WATCHED_MS = 100;
 
 export function snippets(screen: Screen): Snippet[] {
   const { symbol, interval, compare, watchlist } = screen;
@@ -67,7 +66,7 @@ function watched(screen: Screen): Snippet[] {
   const symbols = screen.watchlist;
   const python = `rows = await market.snapshots([${quoted(symbols)}])`;
   const query = { symbols: symbols.join(",") };
-  const latest = { deliver: "latest", every_ms: WATCHED_MS };
+  const latest = { deliver: "latest", every_ms: EVERY_MS.latest };
   return [
     rest(screen, "The watchlist", "snapshots", query, python),
     stream(screen, "The watchlist's last prices, live", { channel: "trades", symbols, ...latest }),

@@ -4,9 +4,11 @@ import type { Board } from "./board";
 import { persistently } from "./history";
 import type { History } from "./history";
 import { Spark, SPARK_CANDLES, SPARK_INTERVAL } from "./spark";
-import type { Stream } from "./stream";
+import type { Phase, Stream } from "./stream";
 
 const AT_ONCE = 3;
+/** A connection that was lost for less leaves no hole that could be seen. */
+const LONG_MS = 15 * 60_000;
 /** Where there is no line yet, it is looked for again after so long: a young service may still be storing its history. */
 const AGAIN_MS = [3_000, 10_000, 30_000, 60_000];
 
@@ -21,6 +23,7 @@ export class Sparks {
   #queue: string[] = [];
   #running = 0;
   #paused = true;
+  #lostAt: number | null = null;
   #run = new AbortController();
 
   constructor(
@@ -31,7 +34,7 @@ export class Sparks {
     private readonly changed: (symbol: string) => void,
   ) {
     stream.on((event) => {
-      if (event.kind === "phase" && event.phase === "offline") this.#stale();
+      if (event.kind === "phase") this.#phase(event.phase);
     });
   }
 
@@ -65,6 +68,13 @@ export class Sparks {
 
   forget(symbol: string): void {
     this.#kept.delete(symbol);
+  }
+
+  #phase(phase: Phase): void {
+    if (phase === "offline") this.#lostAt ??= this.serverMs();
+    if (phase !== "open" || this.#lostAt === null) return;
+    if (this.serverMs() - this.#lostAt > LONG_MS) this.#stale();
+    this.#lostAt = null;
   }
 
   /** While nothing came, prices were missed. */

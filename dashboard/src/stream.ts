@@ -5,7 +5,7 @@ import { parse, topicKey, topicOf } from "./messages";
 import type { Message, Position, Subscribed, Tick, Topic } from "./messages";
 import { Standing } from "./standing";
 import type { Resumed } from "./standing";
-import { grouped, request, topicFromKey } from "./subscriptions";
+import { DELIVERIES, grouped, request, topicFromKey } from "./subscriptions";
 import type { Deliver } from "./subscriptions";
 
 export type Phase = "connecting" | "open" | "offline";
@@ -31,10 +31,18 @@ export interface Socket {
 }
 
 export interface StreamOptions {
+  /** ws://host:port/v1/stream */
   url: string;
+  /** Something else than the WebSocket there is. */
   connect?: (url: string) => Socket;
+  /** In [0, 1). */
   random?: () => number;
+  /** In milliseconds, and only rising. */
   now?: () => number;
+}
+
+interface WithWebSocket {
+  WebSocket: new (url: string) => Socket;
 }
 
 const OPEN = 1;
@@ -72,7 +80,7 @@ export class Stream {
 
   constructor(options: StreamOptions) {
     this.#options = {
-      connect: (url) => new WebSocket(url) as unknown as Socket,
+      connect: (url) => new (globalThis as unknown as WithWebSocket).WebSocket(url),
       random: Math.random,
       now: () => performance.now(),
       ...options,
@@ -96,7 +104,7 @@ export class Stream {
    */
   subscribe(topic: Topic, deliver: Deliver = "all"): void {
     const key = topicKey(topic);
-    const wanted = this.#wanted.get(key) ?? { topic, owners: { all: 0, latest: 0 } };
+    const wanted = this.#wanted.get(key) ?? { topic, owners: { all: 0, latest: 0, rarely: 0 } };
     wanted.owners[deliver] += 1;
     this.#wanted.set(key, wanted);
     this.#changed(key);
@@ -107,7 +115,7 @@ export class Stream {
     const wanted = this.#wanted.get(key);
     if (!wanted) return;
     wanted.owners[deliver] -= 1;
-    if (!wanted.owners.all && !wanted.owners.latest) {
+    if (DELIVERIES.every((each) => !wanted.owners[each])) {
       this.#wanted.delete(key);
       if (!this.#subscribed.has(key)) this.#standing.forget(key);
     }
@@ -140,6 +148,14 @@ export class Stream {
     this.connect();
   }
 
+  /** Lose the connection on purpose, and come back after so long. */
+  drop(awayMs: number): void {
+    const socket = this.#socket;
+    if (!socket) return;
+    this.#lost(socket, 4000, "dropped by hand", awayMs);
+    socket.close(4000);
+  }
+
   ping(): number | null {
     return this.#send({ op: "ping" });
   }
@@ -169,7 +185,7 @@ export class Stream {
     for (const key of this.#wanted.keys()) this.#changed(key);
   }
 
-  #lost(socket: Socket, code: number, reason: string): void {
+  #lost(socket: Socket, code: number, reason: string, awayMs: number | null = null): void {
     if (socket !== this.#socket) return;
     clearTimeout(this.#silence);
     this.#socket = null;
@@ -179,7 +195,7 @@ export class Stream {
     this.#subscribed.clear();
     this.#refused.clear();
     this.#standing.lost();
-    const retryMs = backoffMs(this.#attempt, code, this.#options.random());
+    const retryMs = awayMs ?? backoffMs(this.#attempt, code, this.#options.random());
     this.#attempt += 1;
     this.#retry = setTimeout(() => this.connect(), retryMs);
     this.#setPhase("offline", reason, retryMs);
@@ -299,7 +315,7 @@ export class Stream {
     this.#pending.clear();
     if (this.#socket?.readyState !== OPEN) return;
     const wanted = keys.flatMap((key) => this.#wanted.get(key) ?? []);
-    for (const deliver of ["all", "latest"] as const) {
+    for (const deliver of DELIVERIES) {
       const fresh = wanted
         .filter((each) => deliverOf(each) === deliver)
         .map(({ topic }) => topic)
@@ -335,5 +351,5 @@ export class Stream {
 }
 
 function deliverOf({ owners }: Wanted): Deliver {
-  return owners.all ? "all" : "latest";
+  return DELIVERIES.find((each) => owners[each])!;
 }

@@ -3,11 +3,12 @@
 import { topicKey } from "./messages";
 import type { Position, Topic } from "./messages";
 
-/** Every message, or now and then the newest. */
-export type Deliver = "all" | "latest";
+/** Every message; or the newest as often as a frame is drawn; or the newest once a second, where nobody looks. */
+export const DELIVERIES = ["all", "latest", "rarely"] as const;
+export type Deliver = (typeof DELIVERIES)[number];
 
-/** Numbers that change more often cannot be read. */
-export const EVERY_MS = 250;
+/** What comes more often than frames is never drawn. */
+export const EVERY_MS = { latest: 16, rarely: 1_000 };
 
 export function topicFromKey(key: string): Topic {
   const [channel, interval, symbol] = key.split(" ") as [Topic["channel"], Topic["interval"] | "", string];
@@ -43,7 +44,7 @@ export function request(
     channel,
     ...(interval ? { interval } : {}),
     symbols: group.map((topic) => topic.symbol),
-    ...(deliver === "latest" ? { deliver, every_ms: EVERY_MS } : {}),
+    ...(deliver === "all" ? {} : { deliver: "latest", every_ms: EVERY_MS[deliver] }),
     ...(Object.keys(resume).length ? { resume } : {}),
   };
 }

@@ -23,6 +23,8 @@ const TITLES: Record<Column, [short: string, long: string]> = {
 };
 const SORT_MS = 1_000;
 const SPARK_MS = 1_000;
+/** Who scrolls past a row has not looked at it. */
+const LOOK_MS = 250;
 const ROW_PX = 40;
 /** A row that is dragged so near an edge scrolls the list. */
 const EDGE_PX = 28;
@@ -52,6 +54,7 @@ export class Watchlist {
   #box: HTMLElement;
   #rowPx = ROW_PX;
   #timers: ReturnType<typeof setInterval>[];
+  #looked: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
     private readonly table: HTMLTableElement,
@@ -83,6 +86,7 @@ export class Watchlist {
     for (const target of [this.#box, document]) target.addEventListener("scroll", look, { passive: true });
     new ResizeObserver(look).observe(this.#box);
     addEventListener("resize", look);
+    document.addEventListener("visibilitychange", () => this.#lookSoon());
     this.#timers = [
       // Rows that changed places with every tick could not be read, let alone clicked.
       setInterval(() => this.sort && this.frame.want(this.#arrange), SORT_MS),
@@ -130,6 +134,7 @@ export class Watchlist {
       setAttribute(pick, "aria-current", each === symbol ? "true" : null);
     }
     this.frame.want(() => this.#reveal(symbol));
+    this.#lookSoon();
   }
 
   sortBy(sort: Sort | null): void {
@@ -305,8 +310,18 @@ export class Watchlist {
       if (this.#body.rows[at] !== row) this.#body.insertBefore(row, this.#body.rows[at] ?? null);
       setAttribute(row, "aria-rowindex", String(first + at + 2));
     });
+    this.#lookSoon();
     room(this.#above, first * this.#rowPx);
     room(this.#below, (this.#order.length - end) * this.#rowPx);
+  }
+
+  /** What is near what is seen is kept more current than the rest; where the page is in the background, nothing is. */
+  #lookSoon(): void {
+    clearTimeout(this.#looked);
+    this.#looked = setTimeout(() => {
+      const seen = document.hidden ? [] : [...this.#drawn.keys(), this.selected ?? ""];
+      this.board.look(new Set(seen));
+    }, LOOK_MS);
   }
 
   /** Scroll the list, not the page, until a row is seen. */

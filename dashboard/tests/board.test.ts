@@ -114,9 +114,9 @@ test("numbers that begin again after a reset are believed", async () => {
   expect(line().last).toBe(50);
 });
 
-test("asks for no more than can be read, and after a lost connection only for what was not recovered", async () => {
+test("asks for no more than once a second, and after a lost connection only for what was not recovered", async () => {
   await vi.advanceTimersByTimeAsync(50);
-  expect(socket.sent.every(({ deliver, every_ms }) => deliver === "latest" && every_ms === 250)).toBe(true);
+  expect(socket.sent.every(({ deliver, every_ms }) => deliver === "latest" && every_ms === 1000)).toBe(true);
   snapshot = { ...snapshot, previous_close: 70 };
   const reconnect = async (recovered: boolean) => {
     socket.lose(1012);
@@ -149,4 +149,36 @@ test("a symbol that is not known is said to be", async () => {
   const errors = [{ symbol: "AAPL", code: "unknown_symbol" }];
   socket.say({ type: "subscribed", channel: "trades", positions: {}, errors });
   expect(line().unknown).toBe(true);
+});
+
+test("what is looked at is kept current more often, until it is looked away from", async () => {
+  board.look(new Set(["AAPL", "ZZZZ"]));
+  await settle();
+  expect(socket.asked("subscribe", "quotes")).toMatchObject({ symbols: ["AAPL"], every_ms: 16 });
+  const asked = socket.sent.length;
+  board.look(new Set(["AAPL"]));
+  await settle();
+  expect(socket.sent).toHaveLength(asked);
+  board.look(new Set());
+  await settle();
+  expect(socket.asked("subscribe", "quotes")).toMatchObject({ symbols: ["AAPL"], every_ms: 1_000 });
+  board.look(new Set(["AAPL"]));
+  board.release("AAPL");
+  await settle();
+  expect(socket.asked("unsubscribe", "quotes")).toMatchObject({ symbols: ["AAPL"] });
+});
+
+test("many symbols are described by one answer, what it leaves out one by one", async () => {
+  const names = Array.from({ length: 20 }, (_, at) => `S${at}`);
+  const asked: string[] = [];
+  const history = {
+    snapshots: async () => ({}),
+    symbols: async () => names.slice(1).map((symbol) => ({ ...META, symbol })),
+    symbol: async (symbol: string) => (asked.push(symbol), { ...META, symbol }),
+  };
+  const many = new Board(stream, history as unknown as History, () => undefined);
+  for (const name of names) many.watch(name);
+  await vi.advanceTimersByTimeAsync(50);
+  expect(asked).toEqual(["S0"]);
+  expect(names.every((name) => many.line(name)!.meta?.symbol === name)).toBe(true);
 });

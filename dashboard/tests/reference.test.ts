@@ -43,7 +43,7 @@ test("a compared symbol has candles of its own, an empty watchlist nothing", () 
 
 test("the watchlist is told of the newest only", () => {
   expect(code(SCREEN, "The watchlist's last prices, live").curl).toContain(
-    "channel=trades&symbols=AAPL,BRK.B&deliver=latest&every_ms=100",
+    "channel=trades&symbols=AAPL,BRK.B&deliver=latest&every_ms=16",
   );
   expect(code(SCREEN, "The watchlist").Python).toContain('market.snapshots(["AAPL", "BRK.B"])');
 });

@@ -111,7 +111,7 @@ describe("subscribing", () => {
 });
 
 describe("several owners", () => {
-  const LATEST = { channel: "trades", symbols: ["AAPL"], deliver: "latest", every_ms: 250 };
+  const LATEST = { channel: "trades", symbols: ["AAPL"], deliver: "latest", every_ms: 16 };
 
   test("get every message as long as one of them wants all", async () => {
     stream.subscribe(AAPL, "latest");
@@ -167,6 +167,24 @@ describe("messages", () => {
     stream.unsubscribe(AAPL);
     socket().say(trade(1, 8, 1));
     expect(seqs()).toEqual([]);
+  });
+});
+
+describe("a connection that is dropped by hand", () => {
+  test("comes back after the time that was given, and resumes", async () => {
+    stream.subscribe(AAPL);
+    await connected();
+    socket().join("trades", at(7));
+    const old = socket();
+    stream.drop(5_000);
+    expect(old.readyState).toBe(3);
+    expect(events.at(-1)).toMatchObject({ kind: "phase", phase: "offline", retryMs: 5_000 });
+    await vi.advanceTimersByTimeAsync(4_900);
+    expect(sockets).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(200);
+    socket().open();
+    await settle();
+    expect(socket().asked("subscribe", "trades")).toMatchObject({ resume: { AAPL: at(7) } });
   });
 });
 

@@ -280,12 +280,3 @@ async def test_less_motion_means_none(market, open_page):
     arrow = page.locator('tr[data-symbol="AMD"] td.last .arrow')
     await expect(arrow).to_have_text(re.compile("[▲▼]"))
     assert await page.evaluate("document.getAnimations().filter((a) => a.playState === 'running').length") == 0
-
-
-async def test_the_connection_tells_about_itself(market, open_page):
-    """The badge opens what is known of it."""
-    page = await open_page(market)
-    await page.locator("#badge").click()
-    dialog = page.get_by_role("dialog", name="Connection")
-    await expect(dialog).to_contain_text(re.compile(r"Connection\s*c-\w+"))
-    await expect(dialog).to_contain_text(re.compile(r"Lag\s*\d"))

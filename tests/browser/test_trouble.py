@@ -14,6 +14,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FEEDS = [{"type": "simulated", "symbols": ["AAPL", "MSFT"], "ticks_per_s": 40}]
 SECONDS = 30
+KILLS = 4
 
 
 def state(page: Page, wanted: str):
@@ -82,7 +83,7 @@ async def test_a_killed_gateway_is_resumed_from(
         await wait_until(lambda: httpx.get(f"{gateway.url}/v1/symbols/AAPL").status_code == 200)
         page = await open_page(gateway.url, "?symbol=AAPL&interval=1s&time=utc")
         pages: list[str] = []
-        page.on("request", lambda request: pages.append(request.url) if "/v1/candles/AAPL?" in request.url else None)
+        page.on("request", lambda request: pages.append(request.url) if "/AAPL?interval=1s" in request.url else None)
         for _ in range(3):
             await next_candle(page)
         killed = (await page.locator("#legend time").inner_text())[-8:]
@@ -102,6 +103,39 @@ async def test_a_killed_gateway_is_resumed_from(
         await compare_with_rest(page, gateway.url, killed)
         # It looks for older ones now and then.
         assert [url for url in pages if "end=" not in url] == []
+        await page.close()
+        gateway.end()
+        ingester.end()
+    complaints.expect("ERR_CONNECTION_REFUSED")
+    complaints.expect("WebSocket connection to")
+
+
+async def fact(page: Page, name: str) -> str:
+    return str(await page.locator(f'[data-fact="{name}"]').text_content())
+
+
+async def test_a_gateway_that_is_killed_again_and_again_costs_nothing(
+    chromium, start_run, open_page, tmp_path, free_port, wait_until, complaints
+):
+    """In the end the chart has REST's candles, and the panel says that each loss was resumed from and nothing is missing."""
+    with EmbeddedServer(tmp_path / "data", free_port()) as store:
+        ingester = start_run("ingest", feeds=FEEDS, redis={"url": store.url})
+        gateway = start_run("serve", redis={"url": store.url})
+        await wait_until(lambda: httpx.get(f"{gateway.url}/v1/symbols/AAPL").status_code == 200)
+        page = await open_page(gateway.url, "?symbol=AAPL&interval=1s&time=utc")
+        await next_candle(page)
+        killed = (await page.locator("#legend time").inner_text())[-8:]
+        for _ in range(KILLS):
+            await next_candle(page)
+            gateway.end(signal.SIGKILL)
+            await state(page, "offline")
+            gateway.start()
+            await state(page, "live")
+        await compare_with_rest(page, gateway.url, killed)
+        await page.locator("#badge").click()
+        assert await fact(page, "healed Resumes") == str(KILLS)
+        assert await fact(page, "healed Missed") == "0"
+        assert int((await fact(page, "healed Replayed")).replace(",", "")) >= KILLS
         await page.close()
         gateway.end()
         ingester.end()
