@@ -52,19 +52,19 @@ function candles(screen: Screen, symbol: string): Snippet {
     ...(range ? {} : { limit: String(limit), forming: "true" }),
   };
   const span = range ? `start=${range.from}, end=${range.to}` : `limit=${limit}, forming=True`;
-  const python = `rows = await market.candles("${symbol}", "${interval}", ${span})`;
+  const python = `await market.candles("${symbol}", "${interval}", ${span})`;
   return rest(screen, `Candles of ${symbol}, as shown`, `candles/${symbol}`, query, python);
 }
 
 function trades(screen: Screen): Snippet {
-  const python = `rows = await market.trades("${screen.symbol}", limit=${screen.tape})`;
+  const python = `await market.trades("${screen.symbol}", limit=${screen.tape})`;
   const query = { limit: String(screen.tape) };
   return rest(screen, `The newest trades of ${screen.symbol}`, `trades/${screen.symbol}`, query, python);
 }
 
 function watched(screen: Screen): Snippet[] {
   const symbols = screen.watchlist;
-  const python = `rows = await market.snapshots([${quoted(symbols)}])`;
+  const python = `(await market.snapshots([${quoted(symbols)}])).values()`;
   const query = { symbols: symbols.join(",") };
   const latest = { deliver: "latest", every_ms: EVERY_MS.latest };
   return [
@@ -86,7 +86,7 @@ function rest(
     code: {
       curl: `curl '${url}'`,
       JavaScript: `const answer = await fetch("${url}");\nconst rows = await answer.json();`,
-      Python: program(origin, [python, "print(rows)"]),
+      Python: program(origin, [`for row in ${python}:`, "    print(row)"]),
     },
   };
 }

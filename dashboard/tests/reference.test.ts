@@ -14,7 +14,7 @@ test("the newest candles are asked for with the forming one", () => {
   const url = "http://127.0.0.1:8000/v1/candles/AAPL?interval=5m&limit=120&forming=true";
   expect(curl).toBe(`curl '${url}'`);
   expect(JavaScript).toContain(`fetch("${url}")`);
-  expect(Python).toContain('rows = await market.candles("AAPL", "5m", limit=120, forming=True)\n');
+  expect(Python).toContain('for row in await market.candles("AAPL", "5m", limit=120, forming=True):\n');
 });
 
 test("candles further back are asked for by their range", () => {

@@ -40,7 +40,8 @@ async def test_what_is_counted_is_what_the_browser_saw(market, open_page):
             seen[kind] += 1
 
         page.on("websocket", lambda socket: socket.on("framereceived", lambda _: count("messages")))
-        page.on("requestfinished", lambda request: count("requests") if "/v1/" in request.url else None)
+        for ended in ("requestfinished", "requestfailed"):
+            page.on(ended, lambda request: count("requests") if "/v1/" in request.url else None)
 
     page = await open_page(market, "?symbol=HIST&interval=1m", prepare=prepare)
     await page.locator("#badge").click()
