@@ -54,11 +54,13 @@ def click(*selectors: str) -> Callable[[Page], None]:
     return act
 
 
+FRONT = "?symbol=AAPL&interval=5m&studies=sma20,ema50"
 LINES = "?symbol=AAPL&interval=5m&studies=sma20,ema50,vwap"
 COMPARED = "?symbol=AAPL&interval=15m&compare=MSFT,NVDA"
 SHOTS = (
-    Shot("dashboard-light", "light", 1440, 860),
-    Shot("dashboard-dark", "dark", 1440, 860),
+    Shot("dashboard-light", "light", 1440, 860, query=FRONT),
+    Shot("dashboard-dark", "dark", 1440, 860, query=FRONT),
+    Shot("dashboard-plain", "light", 1440, 860),
     Shot("dashboard-phone", "light", 390, 844, 2.0, touch=True),
     Shot("dashboard-phone-dark", "dark", 390, 844, 2.0, touch=True),
     Shot("dashboard-tablet", "dark", 1024, 768),

@@ -352,7 +352,8 @@ export class Watchlist {
 
 /** A table's only way to leave room: a row of that height. */
 function spacer(): HTMLTableCellElement {
-  const cell = h("td", { colspan: 20 });
+  // One column is enough: more than there are would take their room.
+  const cell = h("td");
   h("tbody", { class: "spacer", "aria-hidden": "true", hidden: true }, h("tr", {}, cell));
   return cell;
 }

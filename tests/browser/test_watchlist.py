@@ -118,3 +118,21 @@ async def test_a_phone_scrolls_through_all_of_it(crowd, names, open_page):
     await page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
     await expect(row(page, names[-1])).to_be_visible()
     assert await page.locator("#rows tr[data-symbol]").count() < 60
+
+
+@pytest.mark.parametrize("width", [390, 700, 1024, 1280, 1600])
+async def test_its_columns_fill_it_at_any_width(market, open_page, width):
+    """Names have room, nothing sticks out or is cut off, and what there is no room for is left out."""
+    page = await open_page(market, "?symbol=AAPL", viewport={"width": width, "height": 800})
+    await expect(row(page, "AMD").locator(".last")).to_have_text(re.compile(r"\d"))
+    box = await page.locator(".rows").bounding_box()
+    name = await row(page, "AMD").locator(".pick").bounding_box()
+    table = await page.locator("#rows").bounding_box()
+    assert box
+    assert name
+    assert table
+    assert name["width"] > 85
+    assert table["width"] == pytest.approx(box["width"], abs=20)
+    cut_off = """(cells) => cells.filter((cell) => cell.offsetWidth && cell.scrollWidth > cell.clientWidth)
+      .map((cell) => cell.className + ': ' + cell.innerText)"""
+    assert await page.locator("#rows tr[data-symbol] td:not(.tools)").evaluate_all(cut_off) == []
