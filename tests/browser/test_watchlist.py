@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 
 import httpx
 import pytest
@@ -10,6 +11,7 @@ from playwright.async_api import Page, expect
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 COUNT = 500
+ANNOUNCED_S = 60
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +22,12 @@ def crowd(chromium, start_run) -> str:
 
 @pytest.fixture(scope="module")
 def names(crowd) -> list[str]:
-    return [row["symbol"] for row in httpx.get(f"{crowd}/v1/symbols?limit=1000").json()["symbols"]]
+    """All of them, once the feed has announced them."""
+    deadline = time.monotonic() + ANNOUNCED_S
+    found: list[str] = []
+    while len(found) < COUNT and time.monotonic() < deadline:
+        found = [row["symbol"] for row in httpx.get(f"{crowd}/v1/symbols?limit=1000").json()["symbols"]]
+    return found
 
 
 def remembering(names: list[str]):
