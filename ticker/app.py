@@ -46,6 +46,7 @@ from ticker.web.history import History
 from ticker.web.measure import Measured
 from ticker.web.ops import Ops, Ping
 from ticker.web.problems import HANDLERS
+from ticker.web.rate_limit import Quotas, RateLimited, RateLimiter
 from ticker.web.rest import Rest
 from ticker.web.routes import routes
 from ticker.web.security import Origins, SecurityHeaders
@@ -225,6 +226,7 @@ def create_app(config: Config, feeds: Sequence[Feed] | None = None, *also: Part,
     """
     client = _connect(config, "ticker-gateway")
     gateway = make_gateway(client, config)
+    limiter = _limiter(gateway)
     ingester: list[Ingester] = []
 
     @asynccontextmanager
@@ -249,5 +251,14 @@ def create_app(config: Config, feeds: Sequence[Feed] | None = None, *also: Part,
             Middleware(Measured),
             Middleware(SecurityHeaders),
             Origins(config.server.origins).cors(),
+            Middleware(RateLimited, limiter),
         ],
     )
+
+
+def _limiter(gateway: Gateway) -> RateLimiter:
+    def quotas_of(address: str) -> Quotas:
+        limits = gateway.limits(address)
+        return limits["requests_per_minute"], limits["rows_per_minute"]
+
+    return RateLimiter(quotas_of, gateway.config.limits.rate_addresses)

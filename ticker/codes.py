@@ -20,6 +20,10 @@ PROBLEMS = {
     "unknown_path": Code("a path that there is not", "correct the path"),
     "method_not_allowed": Code("a method other than GET and HEAD", "use GET"),
     "not_acceptable": Code("a format that is not offered", "take one of those that `detail` lists"),
+    "rate_limited": Code(
+        "more than `limits.requests_per_minute` or `limits.rows_per_minute` from one address",
+        "ask again after `Retry-After`; `RateLimit` tells what is left",
+    ),
     "forbidden_origin": Code("a page from elsewhere opens the WebSocket", "list its origin in `server.origins`"),
     "unavailable": Code("the store does not answer, or all connections are taken", "ask again after `Retry-After`"),
     "internal_error": Code("the server made a mistake", "report it with `request_id`, which stands in its log"),

@@ -86,6 +86,23 @@ class Limits(BaseModel):
         "bad_request",
         "rows of one REST answer over several symbols: their number times `limit`",
     )
+    requests_per_minute: int = _limit(
+        1_200, "requests", "address", "429", "REST requests of one client address; for loopback only where it is set"
+    )
+    rows_per_minute: int = _limit(
+        2_000_000,
+        "rows",
+        "address",
+        "429",
+        "rows that REST sends to one client address; for loopback only where it is set",
+    )
+    rate_addresses: int = _limit(
+        10_000,
+        "addresses",
+        "process",
+        "",
+        "client addresses whose requests are counted; beyond, the one that was quiet the longest begins anew",
+    )
     history_cache_bytes: int = _limit(
         64 * 1_048_576,
         "bytes",

@@ -24,6 +24,7 @@ from ticker.web.gateway import Gateway
 from ticker.web.negotiation import Shape, encodings, matches, shape
 from ticker.web.operations import OPERATIONS
 from ticker.web.params import Params, asks_for_more, check_symbol
+from ticker.web.rate_limit import ROWS
 
 SYMBOLS_AT_ONCE = 8
 """Of one request: few enough that it leaves connections to others."""
@@ -220,6 +221,7 @@ class History:
             response = Response(status_code=304)
             response.raw_headers = list(answer.validators)
             return response
+        asked.request.scope[ROWS] = answer.rows
         response = Response()
         response.body, response.raw_headers = answer.body, list(answer.headers)
         return response
