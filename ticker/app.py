@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import Any
 
 from redis.asyncio import Redis
@@ -40,6 +40,7 @@ from ticker.store.candle_store import CandleReader
 from ticker.store.connection import answers, check_server, connect
 from ticker.store.subscription import Subscription
 from ticker.store.tick_stream import TickReader
+from ticker.web import instant
 from ticker.web.gateway import PRIVATE, Gateway
 from ticker.web.gateway import History as Doors
 from ticker.web.history import History
@@ -230,7 +231,7 @@ def create_app(config: Config, feeds: Sequence[Feed] | None = None, *also: Part,
     ingester: list[Ingester] = []
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(client)
             await check_store(client)
@@ -238,7 +239,7 @@ def create_app(config: Config, feeds: Sequence[Feed] | None = None, *also: Part,
                 ingester.append(await stack.enter_async_context(ingesting(config, feeds, restored=restored)))
             await stack.enter_async_context(running(gateway.run, *also))
             await gateway.connected(CONNECT_S)
-            yield
+            yield {instant.KEY: instant.Instant(gateway.answers, limiter, perf_counter)}
 
     ops = Ops(gateway, _ping(client), lambda: ingester[0].status() if ingester else None)
     history = History(gateway, Writer(gateway.history.cache))

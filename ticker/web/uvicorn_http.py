@@ -12,16 +12,51 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from ticker import metrics
+from ticker.web.instant import KEY, Reply
 from ticker.web.problems import problem
 from ticker.web.uvicorn_config import LimitedConfig
 
 IMPORT_STRING = "ticker.web.uvicorn_http:TickerHttp"
 LINGER_S = 1.0
 """How long what a refused client still sends is read and thrown away, so that the answer is not lost with the connection."""
+CONTINUE = b"HTTP/1.1 100 "
 LINE_BYTES = 4
 """Of a header's line, beside its name and value."""
 HOLD_FROM_BYTES = 1
 """The transport says that it is full as soon as the kernel does not take a byte: from there on the client is watched."""
+
+
+class _HeadWithBody:
+    """A transport that lets the head of an answer wait for its body, so that both are one write, and one packet."""
+
+    __slots__ = ("_head", "_transport", "_written")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head: bytes | None = None
+        self._written = False
+
+    def write(self, data: bytes) -> None:
+        """The first is the head, unless it only asks the client to go on."""
+        if self._written or data.startswith(CONTINUE):
+            self._transport.write(data)
+        elif self._head is None:
+            self._head = data
+        else:
+            self._written, head = True, self._head
+            self._head = None
+            self._transport.writelines((head, data) if data else (head,))
+
+    def close(self) -> None:
+        """What waits goes out first."""
+        if self._head is not None:
+            self._transport.write(self._head)
+            self._head = None
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Whether nothing more is taken."""
+        return self._transport.is_closing()
 
 
 class TickerHttp(HttpToolsProtocol):
@@ -48,6 +83,9 @@ class TickerHttp(HttpToolsProtocol):
         """Bytes of this read that belong to it."""
         self._in_body = False
         self._refused = False
+        self._instant: Reply | None = app_state.get(KEY)
+        self._at_once = False
+        """The request that is arriving was answered as soon as its head was there."""
 
     # What the event loop calls.
 
@@ -106,15 +144,28 @@ class TickerHttp(HttpToolsProtocol):
         self._in_body = True
         self._fresh.pop(self, None)
         refusal = self._find_refusal()
+        self._at_once = refusal is None and self._answered_at_once()
+        if self._at_once:
+            return
         if refusal is not None:
             self._refused = True
             refusal.headers["Connection"] = "close"
         self.app = refusal or self._own_app
+        before = self.cycle
         super().on_headers_complete()
+        if self.cycle is not before and self.parser.get_method() != b"HEAD":
+            # Its task has not begun yet.
+            self.cycle.transport = cast("asyncio.Transport", _HeadWithBody(self.transport))
+
+    def on_body(self, body: bytes) -> None:
+        """Some of a request's body."""
+        if not self._at_once:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The last byte of a request."""
-        super().on_message_complete()
+        if not self._at_once:
+            super().on_message_complete()
         self._received = None
         # What else this read brought belongs to the next one, from where it is not known.
         self._counting = 0
@@ -131,6 +182,27 @@ class TickerHttp(HttpToolsProtocol):
     def _unsupported_upgrade_warning(self) -> None:
         if not self._refused:
             super()._unsupported_upgrade_warning()
+
+    def _answered_at_once(self) -> bool:
+        """Answer what the application remembers from here, where nothing else is under way."""
+        if (
+            self._instant is None
+            or self.parser.get_method() != b"GET"
+            or self.parser.get_http_version() != "1.1"
+            or not self.parser.should_keep_alive()
+            or (self.cycle is not None and not self.cycle.response_complete)
+            or self.flow.write_paused
+            or self.transport.is_closing()
+        ):
+            return False
+        reply = self._instant(self.url, self.headers, self.client[0] if self.client else "")
+        if reply is None:
+            return False
+        head, body = reply
+        defaults = [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
+        self.transport.writelines((b"".join((head, *defaults, b"\r\n")), body))
+        self.on_response_complete()
+        return True
 
     # Refusals.
 
