@@ -28,6 +28,8 @@ from ticker.web.rate_limit import ROWS
 
 SYMBOLS_AT_ONCE = 8
 """Of one request: few enough that it leaves connections to others."""
+MANY_AT_ONCE = 2
+"""Requests for several symbols that are worked on; more wait for their turn, and not for connections, which others need."""
 APART_FROM_BYTES = 1 << 18
 """Larger answers are joined, compressed and digested in a thread."""
 FORMAT_GIVEN = b"format="
@@ -58,6 +60,7 @@ class History:
     def __init__(self, gateway: Gateway, writer: Writer) -> None:
         self._gateway = gateway
         self._writer = writer
+        self._turns = asyncio.Semaphore(MANY_AT_ONCE)
         self._zone: ZoneInfo = gateway.config.market.zone
 
     async def candles(self, request: Request) -> Response:
@@ -85,6 +88,11 @@ class History:
         self._check_size(queries)
         if remembered := self._gateway.answers.get(asked.key):
             return self._send(asked, remembered, "remembered")
+        async with self._turns:
+            return await self._many(asked, queries, unknown)
+
+    async def _many(self, asked: Asked, queries: Sequence[CandleQuery], unknown: Sequence[str]) -> Response:
+        """A new answer of several symbols, which takes a second and more where it is as large as may be."""
         pages = await self._pages(queries)
         parts: list[tuple[Rows, dict[str, Any]]] = [
             (_candle_rows(query, page), {"next": page.next, "position": position(page.position)})
@@ -94,9 +102,11 @@ class History:
         interval = asked.params.interval().name
         pieces = await self._writer.many(asked.shape.format, parts, {"interval": interval, "errors": errors})
         rests_on = [_rests_on(query, page) for query, page in zip(queries, pages, strict=True)]
-        all_closed = [one for found in rests_on if found for one in found] if all(rests_on) and not unknown else None
+        closed = bool(queries) and all(rests_on) and not unknown
+        places = [one for found in rests_on if found for one in found] if closed else None
         rows = sum(len(page.rows) for page in pages)
-        return await self._made(asked, pieces, rows, _more_of_many(asked, known, pages), all_closed)
+        more = _more_of_many(asked, [query.symbol for query in queries], pages)
+        return await self._made(asked, pieces, rows, more, places)
 
     def ticks(self, kind: Kind) -> Handler:
         """GET /v1/trades/{symbol} or /v1/quotes/{symbol}"""

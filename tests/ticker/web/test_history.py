@@ -1,3 +1,4 @@
+import asyncio
 import csv
 import gzip
 import io
@@ -174,6 +175,24 @@ async def test_an_answer_over_several_symbols_is_bounded(start_service, valkey_u
     answer = await service.get("/v1/candles?symbols=*&limit=500")
     assert (answer.status_code, answer.json()["parameter"]) == (400, "limit")
     assert "limits.answer_rows" in answer.json()["detail"]
+
+
+async def test_many_requests_for_several_symbols_wait_for_their_turn(start_service, valkey_url):
+    """Not for connections to the store, of which the others then get none in time."""
+    names = [f"S{number}" for number in range(40)]
+    service = await start_service(valkey_url, symbols=names, limits={"store_connections": 4, "store_timeout_s": 1})
+    async with httpx.AsyncClient(base_url=service.url, timeout=60) as client:
+        asked = [client.get(f"/v1/candles?symbols=*&limit={number}&fill=previous") for number in range(1, 61)]
+        assert {answer.status_code for answer in await asyncio.gather(*asked)} == {200}
+
+
+async def test_an_answer_for_no_symbols_is_not_remembered(start_service, valkey_url, noon):
+    """There may be some soon."""
+    service = await start_service(valkey_url, feed=None)
+    path = f"/v1/candles?symbols=*&start={noon}&end={noon + MINUTE}"
+    for _ in range(2):
+        assert (await service.get(path)).json() == {"interval": "1m", "symbols": {}, "errors": []}
+    assert len(service.gateway.history.cache) == 0
 
 
 async def test_filled_candles_have_no_holes(filled, noon):
