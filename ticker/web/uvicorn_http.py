@@ -81,6 +81,9 @@ class TickerHttp(HttpToolsProtocol):
         """Bytes of the request that is arriving; None between requests."""
         self._counting = 0
         """Bytes of this read that belong to it."""
+        self._read_bytes = 0
+        self._head_came = False
+        """With this read."""
         self._in_body = False
         self._refused = False
         self._instant: Reply | None = app_state.get(KEY)
@@ -104,10 +107,12 @@ class TickerHttp(HttpToolsProtocol):
         """Bytes from the client."""
         if self._refused:
             return
-        if self._timer is None and (self.cycle is None or self.cycle.response_complete):
-            self._await_head()
-        self._counting = len(data)
+        awaited = self._timer is None and (self.cycle is None or self.cycle.response_complete)
+        self._counting = self._read_bytes = len(data)
+        self._head_came = False
         super().data_received(data)
+        if awaited and not self._head_came and self._timer is None and not self.transport.is_closing():
+            self._await_head()
         if self._received is not None and not self.transport.is_closing():
             self._received += self._counting
             if self._received > self._limits.head_bytes:
@@ -141,7 +146,7 @@ class TickerHttp(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """A whole head: who is it from, and may it be answered?"""
         self._stop_timer()
-        self._in_body = True
+        self._in_body = self._head_came = True
         self._fresh.pop(self, None)
         refusal = self._find_refusal()
         self._at_once = refusal is None and self._answered_at_once()
@@ -200,7 +205,11 @@ class TickerHttp(HttpToolsProtocol):
             return False
         head, body = reply
         defaults = [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
-        self.transport.writelines((b"".join((head, *defaults, b"\r\n")), body))
+        whole = b"".join((head, *defaults, b"\r\n"))
+        if body:
+            self.transport.writelines((whole, body))
+        else:
+            self.transport.write(whole)
         self.on_response_complete()
         return True
 
@@ -208,12 +217,11 @@ class TickerHttp(HttpToolsProtocol):
 
     def _find_refusal(self) -> Response | None:
         """Why this request is not for the application, where it is not."""
-        if (
-            len(self.url) + sum(len(name) + len(value) + LINE_BYTES for name, value in self.headers)
-            > self._limits.head_bytes
-        ):
+        most = self._limits.head_bytes
+        # What came with one small read is no large head: that need not be counted.
+        if (self._received or 0) + self._read_bytes > most and self._head_bytes() > most:
             return self._too_large(431, "head")
-        if super()._should_upgrade() and self.parser.should_upgrade():
+        if self.parser.should_upgrade() and super()._should_upgrade():
             return None
         if self not in self._requesting and len(self._requesting) >= self._limits.http_connections:
             metrics.met("http_connections")
@@ -223,6 +231,9 @@ class TickerHttp(HttpToolsProtocol):
             return problem(503, "unavailable", text)
         self._requesting[self] = None
         return None
+
+    def _head_bytes(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + LINE_BYTES for name, value in self.headers)
 
     def _too_large(self, status: int, part: str) -> Response:
         metrics.met("head_bytes")
