@@ -20,6 +20,8 @@ from ticker.store.tick_stream import KINDS, MESSAGE_TYPE, STREAM, Kind, Page, Ti
 log = logging.getLogger(__name__)
 
 RETRY_S = 0.2
+LOOKS = 3
+"""So often a hole among messages that waited is looked for in the stream before it counts as one."""
 REAPPEND_S = 1.0
 """A store that was set back gets this long: its writer appends what is missing again, under the same numbers."""
 ENTRIES_PER_READ = 1_000
@@ -51,7 +53,7 @@ class Channels(Protocol):
 class Track:
     """One channel of one symbol: the last number that went out, and the messages that wait while it is made sure of."""
 
-    __slots__ = ("back_s", "channel", "epoch", "floors", "held", "kind", "message", "seq", "symbol", "topic")
+    __slots__ = ("back_s", "channel", "epoch", "floors", "held", "kind", "looks", "message", "seq", "symbol", "topic")
 
     def __init__(self, kind: Kind, symbol: str) -> None:
         self.kind = kind
@@ -64,6 +66,8 @@ class Track:
         self.held: list[bytes] | None = []
         self.floors: list[int] = []
         """The number of each reset: what was above it is withdrawn, and may come again with other content."""
+        self.looks = 0
+        """How often the hole before what waits was looked for."""
         self.back_s: float | None = None
         """Since when the store has been found to end before what was sent."""
 
@@ -303,13 +307,21 @@ class Relay:
 
     def _let_go(self, track: Track) -> None:
         """Live from here on: first what has waited."""
-        held, track.held = track.held or (), None
-        self._settled(track)
-        for payload in held:
+        held, track.held = track.held or [], None
+        for place, payload in enumerate(held):
             seq = _seq(track, payload)
-            if seq is not None and seq > track.seq:
-                self._announce_hole(track, seq, "store_lost")
-                self._publish(track, payload, seq)
+            if seq is None or seq <= track.seq:
+                continue
+            if seq > track.seq + 1 and track.looks < LOOKS:
+                # The connection may have been lost again since the stream was asked: what came in between is there by now.
+                track.looks += 1
+                track.held = held[place:]
+                self._question(track)
+                return
+            self._announce_hole(track, seq, "store_lost")
+            self._publish(track, payload, seq)
+        track.looks = 0
+        self._settled(track)
 
     def _announce_hole(self, track: Track, seq: int, reason: str) -> None:
         """Where `seq` is not the next number, say what is missing before it."""

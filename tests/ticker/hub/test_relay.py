@@ -270,6 +270,22 @@ async def test_a_new_epoch_that_nobody_told_of_is_found(scene, writer, tape, wai
     assert seqs == [1, 2, 3]
 
 
+async def test_what_came_after_the_stream_was_asked_is_not_taken_for_lost(scene, writer, tape, wait_until):
+    """The connection was lost once more meanwhile: the hole before what waits is looked for again."""
+    await writer.write(*tape.trades(5))
+    await scene.relay.track("trades", ["AAPL"])
+    scene.ticks.tips_free.clear()
+    scene.ticks.read.clear()
+    scene.relay.connection_changed(False)
+    scene.relay.connection_changed(True)
+    await scene.ticks.read.wait()
+    await writer.write(*tape.trades(3))
+    await scene.live(8, 8)
+    scene.ticks.tips_free.set()
+    await wait_until(lambda: len(scene.box.messages) == 3)
+    assert scene.box.said() == [6, 7, 8]
+
+
 async def test_messages_of_an_epoch_that_has_ended_are_dropped(scene, writer, tape, wait_until):
     """They waited while the connection was in doubt, and a new epoch began behind them."""
     await writer.write(*tape.trades(5))
