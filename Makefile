@@ -7,7 +7,7 @@ PAGE := ticker/web/static/index.html
 PAGE_SOURCES := $(wildcard dashboard/src/*) $(wildcard dashboard/*.html dashboard/*.json dashboard/*.ts dashboard/*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test faults setup setup-test setup-image check docs bench bench-fanout bench-market wheel lock clean
+.PHONY: help run test faults setup setup-test setup-image check docs bench bench-fanout bench-history bench-market wheel lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -38,6 +38,9 @@ bench: setup ## measure: see bench/README.md
 
 bench-fanout: $(VENV)/bench.stamp ## what one core delivers, beside peers; ARGS="ceiling --runs 1" for a part of it
 	$(BIN)/python bench/fanout $(or $(ARGS),all)
+
+bench-history: setup ## what history over REST costs, beside the obvious design and a constant body; ARGS="--runs 1" for less
+	$(BIN)/python bench/history.py $(ARGS)
 
 bench-market: $(VENV)/bench.stamp ## a simulated day: its figures, and a picture of it in build/market.png
 	@mkdir -p build
