@@ -20,7 +20,9 @@ async def poured(gateway, tape, new_tape):
 
     async def pour():
         while not stop.is_set():
-            gateway.feed.give(*tape.trades(5, 20_000), tape.quote(), *other.trades(3, 20_000))
+            # No faster than they are polled: on a busy machine, what was poured in would take long to come out.
+            if len(gateway.feed._batches) < 10:
+                gateway.feed.give(*tape.trades(5, 20_000), tape.quote(), *other.trades(3, 20_000))
             await asyncio.sleep(0.005)
 
     pouring = asyncio.ensure_future(pour())
@@ -56,6 +58,15 @@ async def read(subscription, events, until):
             return
 
 
+async def finish(reading, events, until, wait_until):
+    """Until an event, perhaps one that has come already, is the last that is wanted."""
+    await wait_until(lambda: reading.done() or any(map(until, events)))
+    if reading.done():
+        reading.result()
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_trades(gateway, open_line, open_market, poured, wait_until, seed):
     """Of two symbols; and every return is told with what it brought."""
@@ -73,14 +84,13 @@ async def test_trades(gateway, open_line, open_market, poured, wait_until, seed)
     reading = asyncio.ensure_future(read(subscription, events, until))
     await cut_often(line, seed, events, wait_until)
     last["AAPL"], last["MSFT"] = await poured()
-    async with asyncio.timeout(15):
-        await reading
+    await wait_until(lambda: len([notice for notice in notices if isinstance(notice, Disconnected)]) >= CUTS)
+    await finish(reading, events, until, wait_until)
     assert [event for event in events if isinstance(event, Gap)] == []
     for symbol in last:
         seqs = [event.seq for event in events if isinstance(event, Trade) and event.symbol == symbol]
         assert seqs == list(range(seqs[0], last[symbol] + 1))
     resumed = [notice for notice in notices if isinstance(notice, Resumed)]
-    assert len([notice for notice in notices if isinstance(notice, Disconnected)]) >= CUTS
     assert {notice.missed for notice in resumed} == {0}
     assert all(notice.replayed == notice.to - notice.after for notice in resumed)
 
@@ -91,12 +101,15 @@ async def test_all_symbols_of_quotes(gateway, open_line, open_market, poured, ta
     market = await open_market(line.url)
     events, count = [], [1 << 60]
     subscription = market.subscribe("quotes", "*")
-    reading = asyncio.ensure_future(read(subscription, events, lambda e: isinstance(e, Quote) and e.seq >= count[0]))
+
+    def until(event):
+        return isinstance(event, Quote) and event.seq >= count[0]
+
+    reading = asyncio.ensure_future(read(subscription, events, until))
     await cut_often(line, 3, events, wait_until)
     await poured()
     count[0] = len([tick for tick in tape.ticks if hasattr(tick, "bid")])
-    async with asyncio.timeout(15):
-        await reading
+    await finish(reading, events, until, wait_until)
     seqs = [event.seq for event in events if isinstance(event, Quote)]
     assert seqs == list(range(seqs[0], count[0] + 1))
 
@@ -117,7 +130,8 @@ async def test_candles(gateway, open_line, open_market, poured, tape, wait_until
         nonlocal closed
         rows = await market.candles("AAPL", "1s", start="2020-01-01")
         closed = {row.time: (row.open, row.high, row.low, row.close, row.volume, row.trades, row.vwap) for row in rows}
-        return rows[-1].time == tape.time // 1_000_000 * 1_000_000
+        last_us = max(tick.time for tick in tape.ticks if hasattr(tick, "price"))
+        return rows[-1].time == last_us // 1_000_000 * 1_000_000
 
     await wait_until(all_closed)
 
@@ -138,11 +152,14 @@ async def test_the_latest(gateway, open_line, open_market, poured, tape, wait_un
     market = await open_market(line.url)
     events, last = [], [1 << 60]
     subscription = market.subscribe("trades", "AAPL", deliver="latest", every_ms=20, snapshot=False)
-    reading = asyncio.ensure_future(read(subscription, events, lambda e: isinstance(e, Trade) and e.seq >= last[0]))
+
+    def until(event):
+        return isinstance(event, Trade) and event.seq >= last[0]
+
+    reading = asyncio.ensure_future(read(subscription, events, until))
     await cut_often(line, 5, events, wait_until)
     last[0], _ = await poured()
-    async with asyncio.timeout(15):
-        await reading
+    await finish(reading, events, until, wait_until)
     assert {type(event) for event in events} == {Trade}
     assert all(b.seq == a.seq + 1 + b.skipped for a, b in pairwise(events))
 
