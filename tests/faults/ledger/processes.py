@@ -3,6 +3,7 @@
 import ctypes
 import json
 import os
+import random
 import select
 import signal
 import socket
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ REPOSITORY = PACKAGE.parents[2]
 PR_SET_PDEATHSIG = 1
 POLL_S = 0.02
 STOP_S = 10.0
+PORTS = 20_000, 32_000
+"""Below those that the kernel gives out."""
 ANSWER_S = 60.0
 
 
@@ -26,11 +30,12 @@ class NotMet(Exception):
 
 
 def free_port() -> int:
-    """A port that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody uses now, and that the kernel gives to no outgoing connection before it is used."""
+    while True:
+        port = random.SystemRandom().randrange(*PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_until(what: str, met: Callable[[], object], timeout_s: float = 20.0) -> float:

