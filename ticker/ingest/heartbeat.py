@@ -1,16 +1,17 @@
 """Tells the gateways four times a second that this ingester lives, and how each feed is; notes when one was away."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from time import monotonic
 
 from redis.asyncio import Redis
 
+from feeds.trading_hours import TradingHours
 from ticker import codec
 from ticker.errors import StoreUnavailable
 from ticker.ingest.feed_runner import FeedRunner
-from ticker.ingest.outage_log import OutageLog
+from ticker.ingest.outage_log import MISSED_S, OutageLog
 from ticker.store import keys, outages
 from ticker.store.connection import answers
 from ticker.store.lease import Lease
@@ -31,14 +32,21 @@ class Heartbeat:
         runners: Sequence[FeedRunner],
         now_us: Callable[[], int],
         on_doubt: Callable[[], None],
+        hours: Mapping[str, TradingHours],
     ) -> None:
-        """`on_doubt` is called where the store may have lost something, or others have counted us as dead."""
+        """`on_doubt` is called where the store may have lost something, or others have counted us as dead.
+
+        `hours` of each feed: outside of them, nothing is missed.
+        """
         self._client = client
         self._lease = lease
         self._runners = runners
         self._now_us = now_us
         self._on_doubt = on_doubt
+        self._hours = hours
         self._outages = OutageLog()
+        self._store_failed = False
+        """Whether it was the store that kept the last beat from being heard in time."""
         self._server = ""
         """The run of the server that answered last."""
 
@@ -47,9 +55,14 @@ class Heartbeat:
         while True:
             for runner in self._runners:
                 runner.note_health()
-            with suppress(StoreUnavailable):
-                # The runners report it, and its absence is what the gateways look for.
+            begun_s = monotonic()
+            try:
                 await self._beat()
+                # A late answer is none for those who wait for this beat.
+                self._store_failed = monotonic() - begun_s > MISSED_S - HEARTBEAT_S
+            except StoreUnavailable:
+                # The runners report it, and its absence is what the gateways look for.
+                self._store_failed = True
             await asyncio.sleep(HEARTBEAT_S)
 
     async def _beat(self) -> None:
@@ -89,6 +102,16 @@ class Heartbeat:
                 before = await outages.last_beat(self._client, runner.name)
                 self._outages.open(runner.name, before, self._now_us(), monotonic())
             now_us, now_s = self._now_us(), monotonic()
-            lasting, over = self._outages.beat(runner.name, runner.state, runner.reason, now_us, now_s)
-            found[runner.name] = now_us, now_s, lasting, over
+            lasting, over = self._outages.beat(
+                runner.name, runner.state, runner.reason, now_us, now_s, store_failed=self._store_failed
+            )
+            found[runner.name] = now_us, now_s, lasting, self._while_open(runner.name, over)
         return found
+
+    def _while_open(self, feed: str, over: Sequence[outages.Outage]) -> list[outages.Outage]:
+        """What of these fell into the feed's hours."""
+        return [
+            replace(outage, begin=begin, end=end)
+            for outage in over
+            for begin, end in self._hours[feed].between(outage.begin, outage.end or outage.begin)
+        ]

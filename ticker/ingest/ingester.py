@@ -125,7 +125,7 @@ class Ingester:
             scheduler.every(ARCHIVE_LOOK_S, "archive", self.archive)
         if self._backfillers:
             scheduler.every(BACKFILL_S, "backfill", self.backfill)
-        heartbeat = Heartbeat(self._client, self._lease, self.runners, self._now_us, self._doubt.set)
+        heartbeat = Heartbeat(self._client, self._lease, self.runners, self._now_us, self._doubt.set, self._hours)
         scheduler.start()
         self._watchdog.start()
         try:

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ticker.feed_state import FeedState, is_well
-from ticker.store.outages import Beat, Outage
+from ticker.store.outages import Beat, Kind, Outage
 
 MISSED_S = 1.2
 """A heart that has not beaten for this long was away: so it is for gateways too."""
 NOT_OF_THE_FEED = frozenset({FeedState.WAITING, FeedState.STANDBY})
 """The store's absence is known by the heart that stops."""
+BLOCKED: tuple[Kind, str] = ("ingest", "the ingester could not go on")
+"""A heart that did not even try to beat: its process was stopped, or a poll did not return."""
 
 
 @dataclass(slots=True)
@@ -45,15 +47,19 @@ class OutageLog:
             book.owed = [*book.owed, Outage(before.time, now_us, "ingest", "no ingester was there")]
 
     def beat(
-        self, feed: str, state: FeedState, reason: str, now_us: int, now_s: float
+        self, feed: str, state: FeedState, reason: str, now_us: int, now_s: float, *, store_failed: bool
     ) -> tuple[Outage | None, list[Outage]]:
-        """What lasts at this beat, and what is over. Nothing is noted of it: `noted` says that it has arrived."""
+        """What lasts at this beat, and what is over. Nothing is noted of it: `noted` says that it has arrived.
+
+        `store_failed`: the store was told since the last beat that was noted, and did not answer, or too late.
+        """
         book = self._books[feed]
         over = list(book.owed)
         away_s = now_s - book.beat_s
         if away_s > MISSED_S:
             # By the monotonic clock: the other may have been set meanwhile.
-            over.append(Outage(now_us - int(away_s * 1_000_000), now_us, "store", "the store did not answer"))
+            away: tuple[Kind, str] = ("store", "the store did not answer") if store_failed else BLOCKED
+            over.append(Outage(now_us - int(away_s * 1_000_000), now_us, *away))
         lasting = book.lasting
         if is_well(state) or state in NOT_OF_THE_FEED:
             if lasting:

@@ -8,7 +8,7 @@ from ticker.archive.layout import END, FIRST
 from ticker.archive.opening import open_archive
 from ticker.errors import ArchiveError, ConfigError
 from ticker.ingest.ingester import Ingester
-from ticker.store import keys
+from ticker.store import keys, outages
 
 SECOND = 1_000_000
 HOUR = 3600 * SECOND
@@ -451,3 +451,29 @@ async def test_an_ingester_refuses_a_calendar_that_there_is_not(valkey, valkey_u
     feeds = [{"type": "simulated", "name": "hand", "trading_hours": "sessions"}]
     with pytest.raises(ConfigError, match=r"market\.calendar: 'XXXX' is no exchange calendar"):
         Ingester(valkey, make_config(valkey_url, feeds=feeds, market={"calendar": "XXXX"}), [hand_feed("AAPL")])
+
+
+@pytest.mark.parametrize(
+    ("last", "found"),
+    [
+        pytest.param(CLOSE + HOUR, [], id="over a night"),
+        pytest.param(CLOSE - HOUR, [(CLOSE - HOUR, CLOSE)], id="over a close"),
+        pytest.param(TUESDAY - HOUR, [(TUESDAY, CLOSE)], id="over a session"),
+    ],
+)
+async def test_an_outage_is_what_fell_into_the_hours_of_the_feed(run_sessions, valkey, wait_until, last, found):
+    """Nobody has missed anything of a market that was closed."""
+    async with valkey.pipeline() as pipe:
+        outages.put(pipe, "hand", outages.Beat(last), [])
+        await pipe.execute()
+    now = NEXT_OPEN - HOUR
+    await run_sessions(now)
+
+    async def has_beaten():
+        beat = await outages.last_beat(valkey, "hand")
+        return beat.time >= now
+
+    await wait_until(has_beaten)
+    rows, _ = await outages.read(valkey, "hand")
+    assert [(row.begin, row.end) for row in rows] == found
+    assert {row.reason for row in rows} <= {"no ingester was there"}

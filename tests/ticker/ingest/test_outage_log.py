@@ -14,10 +14,10 @@ def opened(before=None):
     return log
 
 
-def beat(log, after_s, state=FeedState.LIVE, reason="", *, noted=True, set_s=0.0):
+def beat(log, after_s, state=FeedState.LIVE, reason="", *, noted=True, set_s=0.0, store_failed=True):
     """One beat so many seconds after the opening; the wall clock may have been set meanwhile."""
     now_us, now_s = NOW + int((after_s + set_s) * SECOND), 50.0 + after_s
-    lasting, over = log.beat("hand", state, reason, now_us, now_s)
+    lasting, over = log.beat("hand", state, reason, now_us, now_s, store_failed=store_failed)
     if noted:
         log.noted("hand", lasting, now_us, now_s)
     return lasting, over
@@ -47,6 +47,14 @@ def test_a_heart_that_could_not_beat_was_without_the_store():
     assert beat(log, 3.0, FeedState.WAITING, "away", noted=False, set_s=-57.0) == (None, [away])
     assert beat(log, 3.0, set_s=-57.0) == (None, [away])
     assert beat(log, 3.25, set_s=-57.0) == (None, [])
+
+
+def test_a_heart_that_did_not_try_to_beat_was_not_without_the_store():
+    """Its process was stopped, or a poll did not return: that is the ingester's absence."""
+    log = opened()
+    beat(log, 0.0)
+    away = Outage(NOW, NOW + 3 * SECOND, "ingest", "the ingester could not go on")
+    assert beat(log, 3.0, store_failed=False) == (None, [away])
 
 
 def test_the_time_without_an_ingester_is_known_from_the_last_beat():

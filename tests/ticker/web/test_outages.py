@@ -1,10 +1,15 @@
 """GET /v1/outages/{symbol}, and what clients hear meanwhile, over real sockets."""
 
 import asyncio
+import os
+import signal
+import threading
 
 import pytest
 
 from feeds.feed import FeedError
+from ticker.store.connection import connect
+from ticker.store.embedded import EmbeddedServer
 
 NEVER = 10**15 + 1
 
@@ -92,6 +97,59 @@ async def test_a_silent_ingester_is_an_outage_for_every_gateway(start_service, v
     (ended,) = await outages(gateway)
     assert 1_200_000 < ended["to"] - ended["from"] < 10_000_000
     assert abs(ended["from"] - row["from"]) < 1_000_000
+
+
+async def until_booked(service, store):
+    """The feed's book is open: its heart has beaten since its symbols were claimed."""
+    await service.wait_until(lambda: store.hexists("ticker:beats", "hand"))
+
+
+async def only_outage(service):
+    """The one that there is, once it is over."""
+
+    async def over():
+        found = await outages(service)
+        return len(found) == 1 and found[0]["to"]
+
+    await service.wait_until(over)
+    return (await outages(service))[0]
+
+
+async def test_an_ingester_that_could_not_go_on_does_not_blame_the_store(service):
+    """A poll that waits keeps its heart from beating, while the store is well."""
+    await until_booked(service, service.store)
+    poll, block = service.feed.poll, threading.Event()
+
+    def waits(now_us):
+        service.feed.poll = poll
+        block.wait(2.0)
+        return poll(now_us)
+
+    service.feed.poll = waits
+    row = await only_outage(service)
+    assert (row["kind"], row["reason"]) == ("ingest", "the ingester could not go on")
+    assert 1_200_000 < row["to"] - row["from"] < 10_000_000
+
+
+async def test_a_store_that_does_not_answer_in_time_is_the_store_s_outage(start_service, tmp_path, free_port):
+    """It need not fail: an answer that comes late is no answer."""
+    with EmbeddedServer(tmp_path / "data", free_port()) as server:
+        service = await start_service(server.url)
+        client = await service.connect()
+        async with connect(server.url) as store:
+            await until_booked(service, store)
+        await service.wait_until(lambda: service.gateway.service.live)
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            await client.until(stale, 2.5)
+            await asyncio.to_thread(threading.Event().wait, 1.5)
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+        await client.until(live)
+        row = await only_outage(service)
+        assert (row["kind"], row["reason"]) == ("store", "the store did not answer")
+        # What runs on the server must end before it does.
+        await service.stack.aclose()
 
 
 async def test_a_scheduler_that_is_stuck_is_told_within_two_seconds(service):
