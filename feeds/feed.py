@@ -56,7 +56,8 @@ class Feed(Protocol):
     async def start(self, now_us: int, stored: Mapping[str, Stored]) -> None:
         """Get ready to be polled and continue after `stored` (symbols without a tick are not in it).
 
-        Called again after an error, with what is stored by then. Raises `FeedError` where going on is impossible.
+        Called again after an error, or after `close` where another ingester was in charge meanwhile, with what is stored
+        by then. Raises `FeedError` where going on is impossible.
         """
 
     def poll(self, now_us: int) -> Batch:

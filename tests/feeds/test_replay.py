@@ -391,3 +391,17 @@ def test_bad_options_are_refused(options, message):
     with pytest.raises(ValidationError) as caught:
         ReplayOptions(**options)
     assert message in str(caught.value)
+
+
+def test_a_replay_that_was_closed_can_be_started_again(feed_of):
+    """As where another ingester has written its symbols for a while: it goes on behind what that one has stored."""
+    feed = feed_of(TRADES + rows(0, 10, 20, 30), speed="max")
+    first, _ = drained(feed)
+    asyncio.run(feed.close())
+    asyncio.run(feed.start(NOW, {}))
+    again, last = drained(feed)
+    assert again == first
+    assert len(first) == 4
+    asyncio.run(feed.close())
+    asyncio.run(feed.start(NOW, {"A": Stored(T + 30, last.cursor)}))
+    assert drained(feed)[0] == []
