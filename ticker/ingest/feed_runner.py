@@ -13,6 +13,7 @@ from ticker.errors import FencedError, HeldError, StoreUnavailable
 from ticker.feed_state import FeedState
 from ticker.ingest.backfill import SYMBOLS_AT_ONCE, Backfiller
 from ticker.ingest.batch_writer import BatchWriter
+from ticker.ingest.feed_health import FeedHealth
 from ticker.ingest.opening import Opening
 from ticker.ingest.vigil import Vigil, Watchdog
 from ticker.redact import without_secrets
@@ -52,20 +53,12 @@ class FeedRunner:
         self._vigil = vigil or Vigil()
         self._watchdog = watchdog or Watchdog()
         self._turn = asyncio.Lock()
-        self._started = False
         self._began_us = 0
         """The feed clock of the first batch: history is what was before."""
         self._history_failed = False
         self._retry_at_s = 0.0
         self._backoff_s = BACKOFF_FIRST_S
-        self._failure: str | None = None
-        """Why it cannot go on."""
-        self._error: str | None = None
-        """What it raised, until it is started again."""
-        self._store_away: str | None = None
-        """Why the store does not answer."""
-        self._standby: str | None = None
-        """Who writes its symbols meanwhile."""
+        self._health = FeedHealth()
         self._meter = metrics.FeedMeter(name)
 
     @property
@@ -105,19 +98,19 @@ class FeedRunner:
         """Make sure that the store has all that was appended, once it was away or has lost something."""
         self._writer.doubt()
         async with self._turn:
-            if self._started:
+            if self._health.started:
                 await self._guard(self._store)
 
     async def keep_hours(self) -> None:
         """Open or close where the hours say so, and take a turn at once: the job of every open and close."""
-        if self._failure is None:
+        if self._health.failure is None:
             self._look_at_hours(self._wall_us())
             await self.poll()
 
     @property
     def is_writing(self) -> bool:
         """Whether this ingester speaks for the feed: none does while it stands by."""
-        return self._standby is None
+        return self._health.standby is None
 
     @property
     def has_claimed(self) -> bool:
@@ -164,11 +157,11 @@ class FeedRunner:
 
     async def _take_turn(self) -> None:
         """Store what waits, start the feed where it is not, poll it, store what it gave."""
-        if self._failure is None and monotonic() >= self._retry_at_s and await self._guard(self._poll_and_store):
+        if self._health.failure is None and monotonic() >= self._retry_at_s and await self._guard(self._poll_and_store):
             self._backoff_s = BACKOFF_FIRST_S
 
     async def _poll_and_store(self) -> None:
-        if not self._started:
+        if not self._health.started:
             # What is buffered from before must be stored first: the feed goes on behind it.
             await self._store()
             await self._start()
@@ -196,28 +189,16 @@ class FeedRunner:
         return False
 
     def _status(self) -> tuple[FeedState, str]:
-        """State and reason; what weighs more hides the rest, which shows once that is over."""
-        if self._failure is not None:
-            return FeedState.FAILED, self._failure
-        if self._error is not None:
-            return FeedState.RETRYING, self._error
-        if self._standby is not None:
-            return FeedState.STANDBY, self._standby
-        if not self._started:
-            return FeedState.STARTING, ""
-        if self._store_away is not None:
-            return FeedState.WAITING, self._store_away
-        if not self._opening.is_open:
-            return self._opening.closed
-        # One that is under way may wait for the store, which has a word for that.
+        """State and reason."""
+        # A turn that is under way may wait for the store, which has a word for that.
         trouble = None if self._turn.locked() else self._vigil.trouble()
-        return trouble or (FeedState.LIVE, "")
+        return self._health.status(self._opening, trouble)
 
     async def _start(self) -> None:
         listings = self.listings()
         stored = await self._writer.claim(listings)
         await self._feed.start(self._wall_us(), stored)
-        self._started, self._error, self._standby = True, None, None
+        self._health.started, self._health.error, self._health.standby = True, None, None
         self._vigil.started()
         self._note_store_back()
         log.info(
@@ -277,12 +258,12 @@ class FeedRunner:
                 )
 
     def _note_store_away(self, error: StoreUnavailable) -> None:
-        if self._started:
+        if self._health.started:
             # Ticks of a live source do not come again: they are taken now and wait.
             self._take_meanwhile()
-        if self._store_away is None:
+        if self._health.store_away is None:
             log.error("feed %s: %s; up to %d ticks wait", self.name, error, self._buffered_ticks, extra=self._fields)
-        self._store_away = str(error)
+        self._health.store_away = str(error)
 
     def _take_meanwhile(self) -> None:
         try:
@@ -293,18 +274,18 @@ class FeedRunner:
             self._back_off(error)
 
     def _note_store_back(self) -> None:
-        if self._store_away is not None:
+        if self._health.store_away is not None:
             log.info("feed %s: the store is back, and what waited is stored", self.name, extra=self._fields)
-            self._store_away = None
+            self._health.store_away = None
 
     async def _stand_by(self, error: FencedError | HeldError) -> None:
         """Another ingester writes the symbols: wait until it is gone. What was not stored before is no longer ours to store."""
         was_writing, dropped = self._writer.has_claimed, self._writer.drop()
-        self._started, self._error = False, None
+        self._health.started, self._health.error = False, None
         self._retry_at_s = monotonic() + STANDBY_S
-        if was_writing or self._standby is None:
+        if was_writing or self._health.standby is None:
             log.warning("feed %s: stands by: %s", self.name, error, extra=self._fields)
-        self._standby = str(error)
+        self._health.standby = str(error)
         if was_writing:
             log.error("feed %s: replaced; %d ticks were not stored", self.name, dropped, extra=self._fields)
             metrics.DROPPED.labels(self.name).inc(dropped)
@@ -313,14 +294,16 @@ class FeedRunner:
             await self._feed.close()
 
     def _fail(self, reason: str) -> None:
-        self._failure = without_secrets(reason)
-        log.error("feed %s: stopped: %s", self.name, self._failure, extra=self._fields)
+        self._health.failure = without_secrets(reason)
+        log.error("feed %s: stopped: %s", self.name, self._health.failure, extra=self._fields)
 
     def _back_off(self, error: Exception) -> None:
         """The feed raised: start it again, later each time."""
-        self._error = without_secrets(f"{type(error).__name__}: {error}")
-        self._started = False
+        self._health.error = without_secrets(f"{type(error).__name__}: {error}")
+        self._health.started = False
         self._retry_at_s = monotonic() + self._backoff_s
-        log.error("feed %s: %s; trying again in %.1f s", self.name, self._error, self._backoff_s, extra=self._fields)
+        log.error(
+            "feed %s: %s; trying again in %.1f s", self.name, self._health.error, self._backoff_s, extra=self._fields
+        )
         self._backoff_s = min(2 * self._backoff_s, BACKOFF_MOST_S)
         metrics.FEED_ERRORS.labels(self.name).inc()
