@@ -16,7 +16,7 @@ run: setup ## set up what is missing and serve on http://127.0.0.1:8000
 	@exec $(BIN)/ticker run
 
 test: setup-test ## set up what is missing and run every test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 faults: setup-test ## kill, stall, cut and fill what it runs on, about ten minutes, and prove by the books that no tick is lost
 	@mkdir -p build

@@ -5,7 +5,6 @@ import inspect
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ledger.processes import free_port as unused_port
 from redis import Redis as BlockingRedis
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -28,17 +28,10 @@ DEADLINE_S = 15.0
 POLL_S = 0.005
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def _run_server(data_dir: Path, binary: Path | None = None) -> Iterator[str]:
     """A server for the whole session; it ends with us even where pytest is killed."""
     for attempt in range(5):
-        server = EmbeddedServer(data_dir, _free_port(), binary=binary)
+        server = EmbeddedServer(data_dir, unused_port(), binary=binary)
         try:
             server.start()
             break
@@ -124,7 +117,7 @@ class Failover:
     @property
     def url(self) -> str:
         """What `redis.url` is told; the first sentinel in it does not exist."""
-        places = ",".join(f"127.0.0.1:{port}" for port in (_free_port(), *self.sentinels))
+        places = ",".join(f"127.0.0.1:{port}" for port in (unused_port(), *self.sentinels))
         return f"redis+sentinel://:{self.PASSWORD}@{places}/{self.SERVICE}?sentinel_password={self.SENTINEL_PASSWORD}"
 
     @property
@@ -151,14 +144,14 @@ class Failover:
         return port
 
     def _server(self, name: str) -> int:
-        server = EmbeddedServer(self._folder / name, _free_port())
+        server = EmbeddedServer(self._folder / name, unused_port())
         self._stack.callback(server.stop)
         server.start()
         self.servers[server.port] = server
         return server.port
 
     def _sentinel(self, name: str) -> int:
-        port, folder = _free_port(), self._folder / name
+        port, folder = unused_port(), self._folder / name
         folder.mkdir()
         (folder / "sentinel.conf").write_text(
             f"port {port}\nbind 127.0.0.1\ndir {folder}\nrequirepass {self.SENTINEL_PASSWORD}\n"
@@ -214,8 +207,8 @@ def _hits(limit: str) -> float:
 
 @pytest.fixture
 def free_port() -> Callable[[], int]:
-    """Asks the kernel for a port that nobody uses."""
-    return _free_port
+    """A port that nobody uses, and that nobody is given before the test has it."""
+    return unused_port
 
 
 @pytest.fixture

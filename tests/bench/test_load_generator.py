@@ -109,6 +109,7 @@ async def test_skipped_ticks_are_not_lost() -> None:
 @pytest.mark.parametrize(
     "message",
     ["[]", tick(1)[:-1], tick(1, symbol=7), '{"type":"trade","symbol":"SYM0","seq":1}', tick(1).replace("}", " }")],
+    ids=["a list", "cut off", "another symbol", "without a price", "another layout"],
 )
 async def test_a_message_that_is_no_tick_is_bad(message: str) -> None:
     async def script(websocket: ServerConnection) -> None:

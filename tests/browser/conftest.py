@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import yaml
+from ledger.processes import free_port
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from ticker.web import pages
@@ -82,13 +82,6 @@ class Run:
 StartRun = Callable[..., Run]
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @pytest.fixture(scope="session")
 def start_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartRun]:
     """Starts services with these sections of config.yaml; all end with the tests."""
@@ -96,8 +89,8 @@ def start_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartRun]:
 
         def start_run(command: str = "run", **config: Any) -> Run:
             folder = tmp_path_factory.mktemp("run")
-            redis = {"port": _free_port(), "data_dir": str(folder / "data")}
-            run = Run(folder, _free_port(), {"redis": redis, "candles": {"publish_ms": 100}} | config, command)
+            redis = {"port": free_port(), "data_dir": str(folder / "data")}
+            run = Run(folder, free_port(), {"redis": redis, "candles": {"publish_ms": 100}} | config, command)
             stack.callback(run.end, signal.SIGKILL)
             run.start()
             return run

@@ -484,20 +484,20 @@ async def test_an_application_that_does_not_read_on_cannot_hold_a_client_that_cl
     app.door_closed.set()
 
 
-VIOLATIONS = [
-    (b"\xc1\x80", 1002),
-    (b"\xf1", 1002),
-    (b"\x83", 1002),
-    (b"\x81\x01x", 1002),
-    (b"\x89\xfe\x00\x7e", 1002),
-    (masked(CONTINUATION, b"x"), 1002),
-    (masked(CLOSE, b"\x03\xed"), 1002),
-    (masked(TEXT, b"\xff"), 1007),
-    (b"\x82\xff" + (1 << 20).to_bytes(8), 1009),
-]
-
-
-@pytest.mark.parametrize(("sent", "code"), VIOLATIONS, ids=[sent[:4].hex() for sent, _ in VIOLATIONS])
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        pytest.param(b"\xc1\x80", 1002, id="compressed"),
+        pytest.param(b"\xf1", 1002, id="reserved bits"),
+        pytest.param(b"\x83", 1002, id="reserved opcode"),
+        pytest.param(b"\x81\x01x", 1002, id="not masked"),
+        pytest.param(b"\x89\xfe\x00\x7e", 1002, id="long ping"),
+        pytest.param(masked(CONTINUATION, b"x"), 1002, id="continues nothing"),
+        pytest.param(masked(CLOSE, b"\x03\xed"), 1002, id="code that is never sent"),
+        pytest.param(masked(TEXT, b"\xff"), 1007, id="not UTF-8"),
+        pytest.param(b"\x82\xff" + (1 << 20).to_bytes(8), 1009, id="too long"),
+    ],
+)
 async def test_what_must_not_be_sent_ends_it(opened, sent, code):
     """With the code for it, behind the answer to what came before; what follows is not read."""
     app = App()
