@@ -21,7 +21,7 @@ from ticker.hub.frame import text_frame
 from ticker.hub.hub import Hub
 from ticker.hub.pace import Pace
 from ticker.hub.relay import REAPPEND_S, RETRY_S, Relay, Track
-from ticker.hub.resume import Position, start
+from ticker.hub.resume import Position, count_outcomes, start
 from ticker.hub.subscriber import Subscriber
 from ticker.hub.topic import Delivery, Topic
 from ticker.store.tick_stream import Kind
@@ -180,11 +180,11 @@ class CandleReplay:
 
     def recovered(self, delivery: Delivery) -> dict[str, bool]:
         """Of each symbol, whether every candle is sent that a trade behind its position touched."""
-        found = {}
+        found: dict[str, str] = {}
         for topic, item in self._items.items():
-            metrics.RESUMES.labels(topic.channel, item.outcome).inc()
-            found[topic.symbol] = item.outcome == "whole"
-        return found
+            found[topic.symbol] = item.outcome
+        count_outcomes("candles", found.values())
+        return {symbol: outcome == "whole" for symbol, outcome in found.items()}
 
     def drop_left(self) -> None:
         """Let go of what the client does not have any more."""

@@ -8,7 +8,7 @@ from ticker.hub.cohort import Cohort, Key, LatestCohort
 from ticker.hub.frame import text_frame
 from ticker.hub.recording import Recording
 from ticker.hub.subscriber import Delivered, Subscriber
-from ticker.hub.topic import ALL, Delivery, Topic
+from ticker.hub.topic import ALL, Delivery, Holds, Topic
 
 SLOTS = 20
 """Heartbeats are spread over so many parts of their interval."""
@@ -51,7 +51,7 @@ class Hub:
         self._of_topic: dict[Topic, dict[Cohort | Recording, None]] = {}
         self._recordings: dict[Topic, Recording] = {}
         self._recorded = recorded
-        self._held: Counter[Topic] = Counter()
+        self._held = Holds()
         self._admitted: dict[Topic, set[str]] = {}
         self._targets: dict[Topic, Targets] = {}
         self._dirty: list[Cohort | Recording] = []
@@ -195,16 +195,16 @@ class Hub:
 
     def hold(self, topic: Topic) -> None:
         """Somebody wants the topic who does not get its messages yet, until `unhold`."""
-        self._held[topic] += 1
+        self._held.take((topic,))
 
     def unhold(self, topic: Topic) -> None:
         """Undo `hold`."""
-        self._held -= Counter((topic,))
+        self._held.let_go((topic,))
 
     def admit(self, everything: Topic, symbol: str) -> None:
         """From now on those who have all symbols get this one too: they know where its messages begin."""
         self._admitted.setdefault(everything, set()).add(symbol)
-        self._targets.pop(everything._replace(symbol=symbol), None)
+        self._targets.pop(everything.of(symbol), None)
 
     def admitted(self, everything: Topic, symbol: str) -> bool:
         """Whether those who have all symbols get this one."""

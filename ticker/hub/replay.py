@@ -19,7 +19,7 @@ from ticker.hub.hub import Hub
 from ticker.hub.pace import Pace
 from ticker.hub.recording import Recording
 from ticker.hub.relay import REAPPEND_S, RETRY_S, Relay, Track
-from ticker.hub.resume import Position, start
+from ticker.hub.resume import Position, count_outcomes, start
 from ticker.hub.subscriber import Subscriber
 from ticker.hub.topic import Delivery, Topic
 from ticker.store.tick_stream import Kind
@@ -270,15 +270,15 @@ class Replay:
 
     def recovered(self, delivery: Delivery) -> dict[str, bool]:
         """Of each symbol, whether everything behind its position is sent; to be asked right before the reply."""
-        found = {}
+        found: dict[str, str] = {}
         for topic, item in self._items.items():
             outcome = item.outcome
             if delivery.latest and outcome == "gap" and item.track.message is not None:
                 # What has been trimmed would have been skipped.
                 outcome = "whole"
-            metrics.RESUMES.labels(topic.channel, outcome).inc()
-            found[topic.symbol] = outcome == "whole"
-        return found
+            found[topic.symbol] = outcome
+        count_outcomes(next(iter(self._items)).channel, found.values())
+        return {symbol: outcome == "whole" for symbol, outcome in found.items()}
 
     @property
     def topics(self) -> Iterable[Topic]:

@@ -1,7 +1,10 @@
 """From where a client goes on, by the position that it comes with and the epochs that there were."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
+
+from ticker import metrics
 
 
 class Position(NamedTuple):
@@ -31,3 +34,9 @@ def start(asked: Position, now: Position, ended: Mapping[str, int]) -> Start:
         # Its numbers may never have been stored here: nothing of what it has can be told to be true.
         return Start(0, reset=True)
     return Start(min(asked.seq, known), reset=asked.seq > known)
+
+
+def count_outcomes(channel: str, outcomes: Iterable[str]) -> None:
+    """What became of the symbols of one request."""
+    for outcome, symbols in Counter(outcomes).items():
+        metrics.RESUMES.labels(channel, outcome).inc(symbols)

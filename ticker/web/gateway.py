@@ -23,7 +23,7 @@ from ticker.hub.hub import SLOTS, Hub
 from ticker.hub.relay import Relay
 from ticker.hub.replay import Upstream
 from ticker.hub.service import REASONS, Service, Writer
-from ticker.hub.topic import Topic
+from ticker.hub.topic import Holds, Topic
 from ticker.store import keys
 from ticker.store.outages import Beat, Outage
 from ticker.store.subscription import Messages, Subscription
@@ -83,7 +83,7 @@ class Gateway:
         self._owners: dict[str, str] = {}
         self._by_writer: dict[Writer, list[str]] = {}
         self._catalog_wanted = asyncio.Event()
-        self._pinned: Counter[Topic] = Counter()
+        self._pinned = Holds()
         self._connected = asyncio.Event()
         self.relay: Relay
         self.forming: Forming
@@ -182,16 +182,17 @@ class Gateway:
         Whoever joins topics in the block, without waiting for anything, has them from then on.
         """
         kind: Kind = "quotes" if everything.channel == "quotes" else "trades"
-        topics = [everything._replace(symbol=symbol) for symbol in symbols]
-        pins = Counter(topics) + Counter(Topic(kind, symbol) for symbol in symbols)
-        self._pinned.update(pins)
+        topics = [everything.of(symbol) for symbol in symbols]
+        ticks = [] if everything.interval is None else [Topic(kind, symbol) for symbol in symbols]
+        pins = topics + ticks
+        self._pinned.take(pins)
         try:
             await self.relay.track(kind, symbols)
             if everything.interval is not None:
                 await self.forming.watch_all(topics)
             yield
         finally:
-            self._pinned -= pins
+            self._pinned.let_go(pins)
 
     def needed(self, topic: Topic) -> bool:
         """Whether somebody has the topic, or is about to."""
@@ -277,7 +278,7 @@ class Gateway:
         interval = {"interval": everything.interval} if everything.interval else {}
         for symbol in symbols:
             if not self.hub.admitted(everything, symbol):
-                positions = {symbol: self.position(everything._replace(symbol=symbol))}
+                positions = {symbol: self.position(everything.of(symbol))}
                 text = messages.message(
                     "subscribed", channel=everything.channel, **interval, positions=positions, errors=[]
                 )

@@ -64,7 +64,7 @@ class Subscriptions:
         resume: dict[Topic, Position] = {}
         refused: set[str] = set()
         for symbol, position in request.resume.items():
-            topic = everything._replace(symbol=symbol)
+            topic = everything.of(symbol)
             if symbol in known and self._has(topic):
                 refused.add(symbol)
                 errors.append({"symbol": symbol, "code": "already_subscribed"})
@@ -76,7 +76,7 @@ class Subscriptions:
     def _check_room(self, request: Request, named: list[str]) -> None:
         limit, have = self._gateway.config.limits.subscriptions, self._client.topics
         wide = [ALL] if ALL in request.symbols else []
-        fresh = len([s for s in (*named, *wide) if request.topic_of_all._replace(symbol=s) not in have])
+        fresh = len([s for s in (*named, *wide) if request.topic_of_all.of(s) not in have])
         if len(have) + fresh > limit:
             metrics.met("subscriptions")
             found = f"{len(have)} subscribed and {fresh} more"
@@ -128,7 +128,7 @@ class Subscriptions:
     def _join(self, request: Request, asked: _Asked, wanted: list[str], replay: Replay | CandleReplay | None) -> None:
         """The reply, snapshots and joining of tracked symbols, and what can be replayed at once: nothing here waits."""
         gateway, client, everything = self._gateway, self._client, request.topic_of_all
-        topics = [everything._replace(symbol=symbol) for symbol in wanted]
+        topics = [everything.of(symbol) for symbol in wanted]
         positions = {topic.symbol: gateway.position(topic) for topic in topics}
         if replay:
             for symbol, recovered in replay.recovered(request.delivery).items():
@@ -145,7 +145,7 @@ class Subscriptions:
                 client.send(messages.as_snapshot(payload), counted=False)
         if ALL in request.symbols:
             gateway.admit(everything, wanted)
-        joined = [everything._replace(symbol=s) for s in (*asked.named, ALL) if s in request.symbols]
+        joined = [everything.of(s) for s in (*asked.named, ALL) if s in request.symbols]
         gateway.hub.join(client, joined, request.delivery, asked.resume)
         if replay:
             replay.step(self._slice)
@@ -188,7 +188,7 @@ class Subscriptions:
         left: list[Topic] = []
         errors: list[dict[str, str]] = []
         for symbol in request.symbols:
-            topic = request.topic_of_all._replace(symbol=symbol)
+            topic = request.topic_of_all.of(symbol)
             if topic in self._client.topics:
                 left.append(topic)
             elif symbol != ALL and symbol not in self._gateway.symbols:
