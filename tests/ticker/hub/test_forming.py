@@ -119,6 +119,18 @@ async def test_a_stopped_fold_begins_again_and_tells_what_it_missed(scene, write
     assert scene.box.take() == []
 
 
+async def test_whoever_begins_a_stopped_fold_pays_what_it_owes(scene, writer, tape, noon):
+    """Somebody asks for it before it is mended: the others hear all the same what they have missed, once."""
+    await writer.write(*tape.trades(2))
+    await scene.forming.watch(TOPIC)
+    scene.forming.invalidate("AAPL")
+    await writer.write(tape.trade(), tape.trade(time=noon + MINUTE + 10 * SECOND))
+    await scene.forming.watch(TOPIC)
+    assert scene.box.take() == [(3, 3, True), (4, 1, False)]
+    await scene.forming.mend()
+    assert scene.box.take() == []
+
+
 async def test_what_was_loaded_before_a_stop_does_not_count(scene, writer, tape):
     """The store was emptied while its answer was under way: it is asked again."""
     await writer.write(*tape.trades(5))

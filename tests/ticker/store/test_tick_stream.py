@@ -1,9 +1,11 @@
+from itertools import accumulate
+
 import pytest
 
 from ticker import codec
 from ticker.errors import StoreUnavailable
 from ticker.store.connection import connect
-from ticker.store.tick_stream import ENTRIES_PER_READ, TickReader
+from ticker.store.tick_stream import ENTRIES_PER_READ, TickReader, Wanted
 
 
 @pytest.fixture
@@ -36,6 +38,44 @@ async def test_the_newest_up_to_a_number_come_in_order(filled, count, until):
     """Fewer where fewer are kept."""
     found = await filled.newest("trades", "AAPL", count, until)
     assert [entry.seq for entry in found] == list(range(max(1, until - count + 1), until + 1))
+
+
+@pytest.mark.parametrize("gaps", [[0], [1], [0, 0, 0, 5], [0, 3_600_000, 1], [7, 0, 86_400_000]], ids=str)
+async def test_ticks_are_found_by_their_numbers(writer, tape, gaps):
+    """However far apart in time they are, and however many have the same millisecond."""
+    times = accumulate((gaps[n % len(gaps)] * 1000 for n in range(60)), initial=tape.time)
+    await writer.write(*(tape.trade(time=time) for time in times))
+    pages = await writer.streams.pages([Wanted("trades", "AAPL", seq, 3) for seq in range(1, 64)])
+    for seq, page in enumerate(pages, 1):
+        assert [number for number, _ in page.entries] == [n for n in range(seq, seq + 3) if n <= 61]
+        assert (page.first, page.last, page.whole) == (1, 61, True)
+
+
+async def test_a_page_says_what_of_the_stream_is_there(writer, filled):
+    """What was trimmed, what somebody has deleted, what is all gone, and what never was."""
+    key = "trades:{AAPL}"
+    await writer.client.xtrim(key, maxlen=1000, approximate=False)
+    page, ahead, unknown = await filled.pages(
+        [Wanted("trades", "AAPL", 9, 2), Wanted("trades", "AAPL", 2501, 2), Wanted("trades", "NONE", 1, 2)]
+    )
+    assert ([seq for seq, _ in page.entries], page.first, page.last, page.whole) == ([1501, 1502], 1501, 2500, True)
+    assert page.epoch == (await writer.client.get("epoch:{AAPL}")).decode()
+    assert (ahead.entries, ahead.last) == ([], 2500)
+    assert (unknown.epoch, unknown.entries, unknown.last, unknown.whole) == (None, [], 0, True)
+    entry = (await writer.client.xrange(key))[499][0]
+    await writer.client.xdel(key, entry)
+    (page,) = await filled.pages([Wanted("trades", "AAPL", 1999, 3)])
+    assert ([seq for seq, _ in page.entries], page.whole) == ([1999, 2001, 2002], False)
+    await writer.client.xtrim(key, maxlen=0, approximate=False)
+    (page,) = await filled.pages([Wanted("trades", "AAPL", 1, 3)])
+    assert (page.entries, page.first, page.last) == ([], 2501, 2500)
+
+
+async def test_ends_are_those_of_the_kind(writer):
+    """Of each epoch that has ended; none of a symbol that never had another."""
+    await writer.client.hset("ticker:epochs:{AAPL}", mapping={"first": "40 7", "second": "60 9"})
+    assert await writer.streams.ends("trades", ["AAPL", "NONE"]) == [{"first": 40, "second": 60}, {}]
+    assert await writer.streams.ends("quotes", ["AAPL"]) == [{"first": 7, "second": 9}]
 
 
 async def test_ids_are_read_back_where_the_feed_gives_any(writer, tape, filled):

@@ -2,10 +2,13 @@
 
 import asyncio
 import json
+import os
+import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -19,6 +22,7 @@ from websockets.exceptions import ConnectionClosed
 
 from ticker.app import create_app
 from ticker.serve import uvicorn_config
+from ticker.store.embedded import EmbeddedServer
 from ticker.web.gateway import Gateway
 
 DEADLINE_S = 15.0
@@ -289,6 +293,19 @@ async def serve(make_config: Any) -> AsyncIterator[Callable[..., Awaitable[int]]
             return await stack.enter_async_context(serving(app, config, lifespan="off"))
 
         yield serve
+
+
+@pytest.fixture
+def own_server(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[EmbeddedServer]:
+    """A store that the test may stop."""
+    server = EmbeddedServer(tmp_path / "data", free_port())
+    server.start()
+    try:
+        yield server
+    finally:
+        if server.is_running():
+            os.kill(server.pid, signal.SIGCONT)
+        server.stop()
 
 
 StartService = Callable[..., Awaitable[Service]]

@@ -95,6 +95,52 @@ def test_json_that_is_no_object_is_refused(text, found):
     assert caught.value.code == "bad_request"
 
 
+def test_positions_are_read_as_they_are_written():
+    """Those of symbols that are named, and of any under `*`."""
+    resume = {"AAPL": {"epoch": "k3x9", "seq": 1200}, "MSFT": {"epoch": None, "seq": 0}}
+    for symbols in (["AAPL", "MSFT"], ["*"], ["*", "AAPL"]):
+        request = parse(json.dumps(SUBSCRIBE | {"symbols": symbols, "resume": resume}))
+        assert request.resume == {"AAPL": ("k3x9", 1200), "MSFT": (None, 0)}
+    assert parse(json.dumps(SUBSCRIBE)).resume == {}
+
+
+@pytest.mark.parametrize(
+    ("resume", "complaint"),
+    [
+        (None, "'resume' is None, expected an object that gives symbols their positions"),
+        ([], "'resume' is [], expected an object that gives symbols their positions"),
+        ("k3x9:1234", "'resume' is 'k3x9:1234', expected an object"),
+        ({"MSFT": {"epoch": "k", "seq": 1}}, "'MSFT' is in 'resume' and not in 'symbols'"),
+        ({"*": {"epoch": "k", "seq": 1}}, "'*' is in 'resume' and not in 'symbols'"),
+        ({"AAPL": 12}, "'resume' of 'AAPL' is 12, expected a position"),
+        ({"AAPL": {"seq": 1}}, "'resume' of 'AAPL' has no 'epoch', expected a position"),
+        ({"AAPL": {"epoch": "k"}}, "'resume' of 'AAPL' has no 'seq', expected a position"),
+        (
+            {"AAPL": {"epoch": "k", "seq": 1, "recovered": True}},
+            "'resume' of 'AAPL' has 'recovered', expected a position",
+        ),
+        ({"AAPL": {"epoch": "k", "seq": -1}}, "'seq' is -1, expected a whole number from 0"),
+        ({"AAPL": {"epoch": "k", "seq": 1.0}}, "'seq' is 1.0, expected a whole number from 0"),
+        ({"AAPL": {"epoch": "k", "seq": True}}, "'seq' is True, expected a whole number from 0"),
+        ({"AAPL": {"epoch": "k", "seq": 2**53}}, "expected a whole number from 0"),
+        ({"AAPL": {"epoch": None, "seq": 5}}, "'epoch' is null with 'seq' 5; it is null only with 'seq' 0"),
+        ({"AAPL": {"epoch": "", "seq": 5}}, "'epoch' is '', expected a text, or null with 'seq' 0"),
+        ({"AAPL": {"epoch": 7, "seq": 5}}, "'epoch' is 7, expected a text, or null with 'seq' 0"),
+    ],
+)
+def test_a_position_that_is_none_is_refused(resume, complaint):
+    """As a whole, with what was found and what is expected."""
+    error = refused(SUBSCRIBE | {"symbols": ["AAPL"], "id": 4, "resume": resume})
+    assert (error.code, error.id) == ("bad_request", 4)
+    assert complaint in str(error)
+
+
+def test_the_star_has_no_position_of_its_own():
+    """Positions are those of single symbols."""
+    error = refused(SUBSCRIBE | {"symbols": ["*"], "resume": {"*": {"epoch": "k", "seq": 1}}})
+    assert "'resume' of '*': expected 1 to 16 of" in str(error)
+
+
 @pytest.mark.parametrize("op", [None, "", "Subscribe", "sub", 5, ["ping"], {"ping": 1}, True])
 def test_an_unknown_op_is_refused_with_those_there_are(op):
     """By the id of the request."""

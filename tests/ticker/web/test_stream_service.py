@@ -8,7 +8,6 @@ from time import monotonic
 import pytest
 
 from ticker.store.connection import connect
-from ticker.store.embedded import EmbeddedServer
 
 
 def seqs(messages, kind="trade", symbol="AAPL"):
@@ -28,19 +27,6 @@ async def test_heartbeats_flow(start_service, valkey_url):
     assert client.welcome["heartbeat_ms"] == 100
     assert all(60_000 < b["time"] - a["time"] < 2_000_000 for a, b in pairwise(beats))
     assert [b["sent"] - a["sent"] for a, b in pairwise(beats)] == [1, 1, 1]
-
-
-@pytest.fixture
-def own_server(tmp_path, free_port):
-    """A store that the test may stop."""
-    server = EmbeddedServer(tmp_path / "data", free_port())
-    server.start()
-    try:
-        yield server
-    finally:
-        if server.is_running():
-            os.kill(server.pid, signal.SIGCONT)
-        server.stop()
 
 
 def is_service(state):
