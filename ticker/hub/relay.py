@@ -20,10 +20,8 @@ from ticker.store.tick_stream import KINDS, MESSAGE_TYPE, STREAM, Kind, Page, Ti
 log = logging.getLogger(__name__)
 
 RETRY_S = 0.2
-LOOKS = 3
-"""So often a hole among messages that waited is looked for in the stream before it counts as one."""
 REAPPEND_S = 1.0
-"""A store that was set back gets this long: its writer appends what is missing again, under the same numbers."""
+"""A store that ends too early gets this long: its writer appends what is missing again, under the same numbers."""
 ENTRIES_PER_READ = 1_000
 
 
@@ -53,7 +51,7 @@ class Channels(Protocol):
 class Track:
     """One channel of one symbol: the last number that went out, and the messages that wait while it is made sure of."""
 
-    __slots__ = ("back_s", "channel", "epoch", "floors", "held", "kind", "looks", "message", "seq", "symbol", "topic")
+    __slots__ = ("channel", "epoch", "floors", "held", "kind", "message", "seq", "short_s", "symbol", "topic")
 
     def __init__(self, kind: Kind, symbol: str) -> None:
         self.kind = kind
@@ -63,13 +61,12 @@ class Track:
         self.epoch: str | None = None
         self.seq = 0
         self.message: bytes | None = None
+        """The one with the number `seq`; None where that has not come, but is known to be gone."""
         self.held: list[bytes] | None = []
         self.floors: list[int] = []
         """The number of each reset: what was above it is withdrawn, and may come again with other content."""
-        self.looks = 0
-        """How often the hole before what waits was looked for."""
-        self.back_s: float | None = None
-        """Since when the store has been found to end before what was sent."""
+        self.short_s: float | None = None
+        """Since when the store has been found to end before what was sent, or before a hole in what waits."""
 
     @property
     def generation(self) -> int:
@@ -216,7 +213,9 @@ class Relay:
                         await self._make_sure_of(track, tip)
                 except StoreUnavailable as error:
                     log.debug("healing waits: %s", error)
-                    self._doubtful |= dict.fromkeys(tracks)
+                    for track in tracks:
+                        # What is not there to be asked is not found to end anywhere.
+                        self._doubtful[track] = track.short_s = None
                     self._doubt.set()
                     await asyncio.sleep(RETRY_S)
 
@@ -241,7 +240,6 @@ class Relay:
             if self._may_come_back(track):
                 return
             self._reset(track, tip.epoch, tip.end.seq)
-        track.back_s = None
         if await self._send_missing(track, tip):
             self._let_go(track)
         else:
@@ -269,11 +267,11 @@ class Relay:
         return True
 
     def _may_come_back(self, track: Track) -> bool:
-        """Whether to look again a little later, rather than to withdraw what the store has lost."""
+        """Whether to look again a little later, rather than to withdraw or give up what the store does not have."""
         loop = asyncio.get_running_loop()
-        if track.back_s is None:
-            track.back_s = loop.time()
-        if loop.time() - track.back_s > REAPPEND_S:
+        if track.short_s is None:
+            track.short_s = loop.time()
+        if loop.time() - track.short_s > REAPPEND_S:
             return False
         self._doubtful[track] = None
         loop.call_later(RETRY_S, self._doubt.set)
@@ -312,15 +310,13 @@ class Relay:
             seq = _seq(track, payload)
             if seq is None or seq <= track.seq:
                 continue
-            if seq > track.seq + 1 and track.looks < LOOKS:
-                # The connection may have been lost again since the stream was asked: what came in between is there by now.
-                track.looks += 1
+            if seq > track.seq + 1 and self._may_come_back(track):
+                # What is missing came after the stream was asked, or the store has lost it, perhaps for a moment only.
                 track.held = held[place:]
-                self._question(track)
                 return
             self._announce_hole(track, seq, "store_lost")
             self._publish(track, payload, seq)
-        track.looks = 0
+        track.short_s = None
         self._settled(track)
 
     def _announce_hole(self, track: Track, seq: int, reason: str) -> None:
@@ -329,7 +325,7 @@ class Relay:
             return
         metrics.GAPS.labels(track.kind).inc()
         self._hub.control(track.topic, gap_message(track.topic, track.seq + 1, seq - 1, reason))
-        track.seq = seq - 1
+        track.seq, track.message = seq - 1, None
         if track.kind == "trades":
             self._on_break(track.symbol, None)
 

@@ -1,5 +1,6 @@
 import asyncio
 import json
+from time import monotonic
 
 import pytest
 
@@ -268,6 +269,128 @@ async def test_a_new_epoch_that_nobody_told_of_is_found(scene, writer, tape, wai
     reset, *seqs = scene.box.said()
     assert (reset["type"], reset["epoch"], reset["seq"]) == ("reset", await scene.epoch(), 0)
     assert seqs == [1, 2, 3]
+
+
+async def test_of_an_epoch_that_has_ended_what_is_true_stays(scene, writer, tape, wait_until):
+    """Where it is written down how far that goes, nobody is sent again what he has."""
+    await writer.write(*tape.trades(5))
+    await scene.relay.track("trades", ["AAPL"])
+    scene.relay.connection_changed(False)
+    await writer.client.hset("ticker:epochs:{AAPL}", await scene.epoch(), "3 0")
+    await writer.client.set("epoch:{AAPL}", "next")
+    scene.relay.connection_changed(True)
+    await wait_until(lambda: len(scene.box.messages) == 3)
+    reset, *seqs = scene.box.said()
+    assert (reset["type"], reset["epoch"], reset["seq"]) == ("reset", "next", 3)
+    assert seqs == [4, 5]
+
+
+async def test_an_epoch_that_overtakes_its_numbers_waits_for_them(scene, writer, tape, wait_until):
+    """What has not come of the epoch before is read from the stream."""
+    await writer.write(*tape.trades(5))
+    await scene.relay.track("trades", ["AAPL"])
+    await writer.write(*tape.trades(3))
+    await writer.client.hset("ticker:epochs:{AAPL}", await scene.epoch(), "8 0")
+    await writer.client.set("epoch:{AAPL}", "next")
+    scene.relay.begin_epoch("AAPL", "next", {"trades": 8, "quotes": 0})
+    await wait_until(lambda: len(scene.box.messages) == 4)
+    reset, *seqs = scene.box.said()
+    assert (reset["epoch"], reset["seq"]) == ("next", 5)
+    assert seqs == [6, 7, 8]
+
+
+async def set_back(scene, *seqs):
+    """The store has lost these trades, the last ones, as one that comes back without its last second."""
+    client = scene.writer.client
+    entries = await client.xrange("trades:{AAPL}")
+    await client.delete("trades:{AAPL}")
+    lost = [entry for entry in entries if int(entry[1][b"seq"]) in seqs]
+    await put_back(scene, [entry for entry in entries if entry not in lost])
+    return lost
+
+
+async def put_back(scene, entries):
+    for entry, fields in entries:
+        await scene.writer.client.xadd("trades:{AAPL}", fields, entry)
+
+
+async def test_a_store_that_gets_back_what_it_has_lost_resets_nobody(scene, writer, tape, wait_until):
+    """Its writer appends the same again within its second: what was sent is true."""
+    await writer.write(*tape.trades(5))
+    await scene.relay.track("trades", ["AAPL"])
+    lost = await set_back(scene, 4, 5)
+    scene.ticks.read.clear()
+    scene.relay.connection_changed(False)
+    scene.relay.connection_changed(True)
+    await scene.ticks.read.wait()
+    await put_back(scene, lost)
+    await wait_until(lambda: scene.relay.track_of(AAPL).held is None)
+    await writer.write(*tape.trades(1))
+    await scene.live(6)
+    assert scene.box.said() == [6]
+
+
+async def test_a_store_that_does_not_is_told_of_in_time(scene, writer, tape, wait_until):
+    """Within two seconds, by a reset to where it ends."""
+    await writer.write(*tape.trades(5))
+    await scene.relay.track("trades", ["AAPL"])
+    epoch = await scene.epoch()
+    await set_back(scene, 4, 5)
+    begun = monotonic()
+    scene.relay.connection_changed(False)
+    scene.relay.connection_changed(True)
+    await wait_until(lambda: scene.box.messages)
+    assert 1.0 < monotonic() - begun < 2.0
+    assert scene.box.said() == [{"type": "reset", "channel": "trades", "symbol": "AAPL", "epoch": epoch, "seq": 3}]
+
+
+async def test_a_hole_before_what_waits_is_given_time(scene, writer, tape, wait_until):
+    """The store was set back while a hole was being filled: its writer appends the same again, and nothing was lost."""
+    await writer.write(*tape.trades(4))
+    await scene.relay.track("trades", ["AAPL"])
+    await writer.write(*tape.trades(2))
+    published = await scene.entries()
+    lost = await set_back(scene, 5, 6)
+    scene.ticks.read.clear()
+    scene.relay.take(b"trades:{AAPL}", published[6])
+    for _ in range(5):
+        await scene.ticks.read.wait()
+        scene.ticks.read.clear()
+    assert scene.box.said() == []
+    await put_back(scene, lost)
+    await wait_until(lambda: len(scene.box.messages) == 2)
+    assert scene.box.said() == [5, 6]
+
+
+async def test_a_hole_that_stays_is_announced_in_time(scene, writer, tape, wait_until):
+    """Within two seconds, once; what waited follows."""
+    await writer.write(*tape.trades(4))
+    await scene.relay.track("trades", ["AAPL"])
+    await writer.write(*tape.trades(2))
+    published = await scene.entries()
+    await set_back(scene, 5, 6)
+    begun = monotonic()
+    scene.relay.take(b"trades:{AAPL}", published[6])
+    await wait_until(lambda: len(scene.box.messages) == 2)
+    assert monotonic() - begun < 2.0
+    gap, seq = scene.box.said()
+    assert ((gap["from"], gap["to"], gap["reason"]), seq) == ((5, 5, "store_lost"), 6)
+
+
+async def test_behind_a_gap_at_the_end_there_is_no_last_message(scene, writer, tape, wait_until):
+    """What went out before the gap is not the symbol's last: nobody may get it as a snapshot, or as the newest."""
+    await writer.write(*tape.trades(5))
+    await scene.relay.track("trades", ["AAPL"])
+    await writer.write(*tape.trades(3))
+    await writer.client.xtrim("trades:{AAPL}", maxlen=0, approximate=False)
+    scene.relay.connection_changed(False)
+    scene.relay.connection_changed(True)
+    await wait_until(lambda: scene.box.messages)
+    track = scene.relay.track_of(AAPL)
+    assert (track.seq, track.message) == (8, None)
+    await writer.write(*tape.trades(1))
+    await scene.live(9)
+    assert json.loads(track.message)["seq"] == 9
 
 
 async def test_what_came_after_the_stream_was_asked_is_not_taken_for_lost(scene, writer, tape, wait_until):
