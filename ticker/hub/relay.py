@@ -51,7 +51,19 @@ class Channels(Protocol):
 class Track:
     """One channel of one symbol: the last number that went out, and the messages that wait while it is made sure of."""
 
-    __slots__ = ("channel", "epoch", "floors", "held", "kind", "message", "seq", "short_s", "symbol", "topic")
+    __slots__ = (
+        "channel",
+        "epoch",
+        "floors",
+        "held",
+        "kind",
+        "message",
+        "seq",
+        "short_s",
+        "symbol",
+        "topic",
+        "unnamed",
+    )
 
     def __init__(self, kind: Kind, symbol: str) -> None:
         self.kind = kind
@@ -67,6 +79,8 @@ class Track:
         """The number of each reset: what was above it is withdrawn, and may come again with other content."""
         self.short_s: float | None = None
         """Since when the store has been found to end before what was sent, or before a hole in what waits."""
+        self.unnamed = False
+        """Somebody who has joined before the first number was told of no epoch."""
 
     @property
     def generation(self) -> int:
@@ -173,6 +187,10 @@ class Relay:
         elif seq is not None and seq > track.seq:
             track.held = [payload]
             self._question(track)
+
+    def told_of_none(self, track: Track) -> None:
+        """Somebody who joins now was told of no epoch, though quotes may have begun one before the first trade."""
+        track.unnamed = not track.seq
 
     def begin_epoch(self, symbol: str, epoch: str, seqs: dict[Kind, int]) -> None:
         """The writer has begun a new epoch after these numbers: what clients saw above them is withdrawn."""
@@ -323,6 +341,7 @@ class Relay:
         """Where `seq` is not the next number, say what is missing before it."""
         if seq <= track.seq + 1:
             return
+        self._name_epoch(track)
         metrics.GAPS.labels(track.kind).inc()
         self._hub.control(track.topic, gap_message(track.topic, track.seq + 1, seq - 1, reason))
         track.seq, track.message = seq - 1, None
@@ -330,13 +349,19 @@ class Relay:
             self._on_break(track.symbol, None)
 
     def _reset(self, track: Track, epoch: str, seq: int) -> None:
-        track.epoch, track.seq, track.message = epoch, seq, None
+        track.epoch, track.seq, track.message, track.unnamed = epoch, seq, None, False
         track.floors.append(seq)
         self._hub.control(track.topic, reset_message(track.topic, epoch, seq))
         if track.kind == "trades":
             self._on_break(track.symbol, seq)
 
+    def _name_epoch(self, track: Track) -> None:
+        """Before the first number: those who could not know its epoch must be able to resume behind it."""
+        if track.unnamed and track.epoch is not None:
+            self._reset(track, track.epoch, 0)
+
     def _publish(self, track: Track, message: bytes, seq: int) -> None:
+        self._name_epoch(track)
         track.seq, track.message = seq, message
         self._hub.publish(track.topic, message)
         if track.kind == "trades":

@@ -188,7 +188,8 @@ class Gateway:
         self._pinned.take(pins)
         try:
             await self.relay.track(kind, symbols)
-            if everything.interval is not None:
+            while everything.interval is not None and not all(map(self.forming.fold_of, topics)):
+                # One that has begun may be stopped while others are loaded.
                 await self.forming.watch_all(topics)
             yield
         finally:
@@ -199,12 +200,13 @@ class Gateway:
         return topic in self._pinned or self.hub.wanted(topic)
 
     def position(self, topic: Topic) -> dict[str, Any]:
-        """What somebody who joins a tracked topic now gets the messages after."""
-        if topic.interval is None:
-            track = self.relay.track_of(topic)
-            return messages.position(track.epoch, track.seq)
-        fold = self.forming.fold_of(topic)
-        return messages.position(fold.epoch, fold.seq) if fold else messages.position(None, 0)
+        """What somebody who joins a tracked topic now gets the messages after, and is told that he does."""
+        track = self.relay.track_of(Topic("trades", topic.symbol) if topic.interval else topic)
+        fold = self.forming.fold_of(topic) if topic.interval else None
+        epoch, seq = (fold.epoch, fold.seq) if fold else (track.epoch, track.seq)
+        if not seq:
+            self.relay.told_of_none(track)
+        return messages.position(epoch, seq)
 
     def last_message(self, topic: Topic) -> bytes | None:
         """The last message of a tracked topic; what is due to its members already goes out first."""

@@ -393,6 +393,37 @@ async def test_behind_a_gap_at_the_end_there_is_no_last_message(scene, writer, t
     assert json.loads(track.message)["seq"] == 9
 
 
+async def test_the_first_number_names_its_epoch_to_those_who_could_not_know_it(scene, writer, tape):
+    """Quotes have begun the epoch, and whoever came before the first trade was told of none; once is enough."""
+    await writer.write(tape.quote())
+    await scene.relay.track("trades", ["AAPL"])
+    track = scene.relay.track_of(AAPL)
+    assert (track.epoch, track.seq) == (await scene.epoch(), 0)
+    scene.relay.told_of_none(track)
+    await writer.write(*tape.trades(2))
+    await scene.live(1, 2)
+    reset = {"type": "reset", "channel": "trades", "symbol": "AAPL", "epoch": await scene.epoch(), "seq": 0}
+    assert scene.box.said() == [reset, 1, 2]
+    assert scene.broken == ["AAPL"]
+
+
+async def test_the_epoch_is_named_before_a_gap_too(scene, writer, tape, wait_until):
+    """The first numbers are gone; later, who is told of no number has nothing to be named."""
+    await writer.write(tape.quote())
+    await scene.relay.track("trades", ["AAPL"])
+    track = scene.relay.track_of(AAPL)
+    scene.relay.told_of_none(track)
+    await writer.write(*tape.trades(4))
+    await writer.client.xtrim("trades:{AAPL}", maxlen=1, approximate=False)
+    await scene.live(4)
+    await wait_until(lambda: len(scene.box.messages) == 3)
+    assert [m["type"] for m in scene.box.messages] == ["reset", "gap", "trade"]
+    scene.relay.told_of_none(track)
+    await writer.write(*tape.trades(1))
+    await scene.live(5)
+    assert scene.box.said()[3:] == [5]
+
+
 async def test_what_came_after_the_stream_was_asked_is_not_taken_for_lost(scene, writer, tape, wait_until):
     """The connection was lost once more meanwhile: the hole before what waits is looked for again."""
     await writer.write(*tape.trades(5))

@@ -122,6 +122,59 @@ async def test_a_symbol_without_a_tick_resumes_from_the_beginning(service, tape,
     assert seqs(await client.barrier()) == list(range(1, 101))
 
 
+CHANNELS = pytest.mark.parametrize("more", [{"channel": "trades"}, {"channel": "candles", "interval": "1m"}], ids=str)
+
+
+@CHANNELS
+@pytest.mark.parametrize("quotes", ["before", "after", "never"])
+async def test_whoever_came_before_the_first_trade_can_resume(service, tape, stored, more, quotes):
+    """What a client knows by the first trade is a position that is taken, whoever begins the epoch, and whenever."""
+    if quotes == "before":
+        service.feed.give(tape.quote())
+        await stored(1, "quotes")
+    client = await service.connect()
+    reply = await client.ask(op="subscribe", id=1, symbols=["AAPL"], **more)
+    position = reply["positions"]["AAPL"]
+    if quotes == "after":
+        service.feed.give(tape.quote())
+        await stored(1, "quotes")
+    service.feed.give(*tape.trades(3))
+    seen = await client.collect(lambda m: m["type"] in ("trade", "candle") and m["seq"] == 3)
+    epoch = await stored(3)
+    assert position == {"epoch": None, "seq": 0}
+    reset = seen.pop(0)
+    assert (reset["type"], reset["channel"]) == ("reset", more["channel"])
+    position = {"epoch": reset["epoch"], "seq": reset["seq"]}
+    assert position == {"epoch": epoch, "seq": 0}
+    assert {m["type"] for m in seen} == {more["channel"].removesuffix("s")}
+    again = await service.connect()
+    reply = await again.ask(op="subscribe", id=1, symbols=["AAPL"], resume={"AAPL": position | {"seq": 3}}, **more)
+    assert reply["positions"]["AAPL"]["recovered"] is True
+    assert await again.barrier() == []
+
+
+async def test_of_the_latest_nothing_old_comes_behind_a_trimmed_end(service, tape, stored):
+    """The newest message is gone: a gap says so, and no older one takes its place."""
+    service.feed.give(*tape.trades(5))
+    epoch = await stored(5)
+    client = await service.connect()
+    await client.subscribe("trades", "AAPL")
+    service.gateway.relay.connection_changed(False)
+    service.feed.give(*tape.trades(3))
+    await stored(8)
+    await service.store.xtrim("trades:{AAPL}", maxlen=0, approximate=False)
+    service.gateway.relay.connection_changed(True)
+    await client.until(lambda m: m["type"] == "gap" and m["to"] == 8)
+    late = await service.connect()
+    reply = await late.subscribe("trades", "AAPL", resume=at(epoch, 5), deliver="latest")
+    assert reply["positions"]["AAPL"]["recovered"] is False
+    (gap,) = await late.barrier()
+    assert (gap["type"], gap["from"], gap["to"]) == ("gap", 6, 8)
+    fresh = await service.connect()
+    await fresh.subscribe("trades", "AAPL")
+    assert await fresh.barrier() == []
+
+
 async def test_a_trimmed_range_is_announced_and_the_rest_sent(service, tape, stored):
     """Not recovered: a gap for exactly what is missing, then all that remains, then live."""
     service.feed.give(*tape.trades(1000))
