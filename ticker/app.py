@@ -28,10 +28,11 @@ from ticker.history.kept import KeptReader
 from ticker.history.snapshots import SnapshotReader
 from ticker.history.ticks import TickHistory
 from ticker.hub.blocks import Blocks
-from ticker.hub.candle_replay import Begin, CandleUpstream, PastPage
+from ticker.hub.candle_replay import CandleUpstream
 from ticker.hub.forming import Forming, Loaded
 from ticker.hub.hub import Hub
 from ticker.hub.pace import Pace
+from ticker.hub.past import Begin, PastPage
 from ticker.hub.relay import Relay
 from ticker.hub.replay import Upstream
 from ticker.ingest.ingester import Ingester, one_feed_a_symbol, wall_us
@@ -166,7 +167,9 @@ def make_gateway(client: Redis, config: Config) -> Gateway:
         builder, span = await history.candles.builder(symbol, INTERVALS[interval], gateway.feed_of(symbol))
         return Loaded(builder, span.epoch, span.seq)
 
-    forming = Forming(hub, load)
+    # Nobody live is sent years of candles: what has aged out of Redis is asked for over REST.
+    past = _Past(CandleHistory(client, chunks, zone, grace_us, lateness_us, ahead_us))
+    forming = Forming(hub, load, past, most=config.limits.heal_messages)
     subscription = Subscription(client, gateway.deliver, gateway.connection_changed, PRIVATE)
     relay = Relay(
         hub,
@@ -179,8 +182,6 @@ def make_gateway(client: Redis, config: Config) -> Gateway:
     blocks = Blocks(streams, config.limits.replay_cache_bytes, config.limits.replay_reads)
     pace = Pace(REPLAYS_A_TURN)
     upstream = Upstream(hub, relay, blocks, streams.ends, pace)
-    # Nobody who resumes is sent years of candles: what has aged out of Redis is asked for over REST.
-    past = _Past(CandleHistory(client, chunks, zone, grace_us, lateness_us, ahead_us))
     candle_upstream = CandleUpstream(hub, relay, forming, past, streams.ends, pace)
     gateway.wire(upstream, candle_upstream, subscription)
     return gateway

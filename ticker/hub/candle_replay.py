@@ -8,8 +8,7 @@ holds, in the same turn in which the client joins.
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from ticker import codec, metrics
 from ticker.candles.candle import Candle
@@ -20,39 +19,12 @@ from ticker.hub.forming import Fold, Forming
 from ticker.hub.frame import text_frame
 from ticker.hub.hub import Hub
 from ticker.hub.pace import Pace
+from ticker.hub.past import Begin, Past
 from ticker.hub.relay import REAPPEND_S, RETRY_S, Relay, Track
 from ticker.hub.resume import Position, count_outcomes, start
 from ticker.hub.subscriber import Subscriber
 from ticker.hub.topic import Delivery, Topic
 from ticker.store.tick_stream import Kind
-
-
-@dataclass(frozen=True, slots=True)
-class Begin:
-    """Where the stored candles begin that a trade behind some number may have touched."""
-
-    time: int
-    missing: int
-    """Trades up to this number have candles that are not stored any more; 0 where there are none."""
-
-
-@dataclass(frozen=True, slots=True)
-class PastPage:
-    """Closed candles in order of time, everything up to the trade `seq`; the next page begins at `next`, if there is one."""
-
-    candles: list[Candle]
-    seq: int
-    next: int | None
-
-
-class Past(Protocol):
-    """Stored candles."""
-
-    async def begin(self, symbol: str, interval: str, seq: int) -> Begin:
-        """Where candles begin that trades behind a number may have touched."""
-
-    async def closed(self, symbol: str, interval: str, start: int, end: int) -> PastPage:
-        """Closed candles with start <= time < end, as many as are read at once."""
 
 
 class CandleUpstream(NamedTuple):

@@ -8,12 +8,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from ticker import codec
+from ticker import codec, metrics
 from ticker.candles.builder import CandleBuilder
 from ticker.candles.candle import Candle
 from ticker.candles.interval import INTERVALS
-from ticker.hub.events import reset_message
+from ticker.hub.events import gap_message, reset_message
 from ticker.hub.hub import Hub
+from ticker.hub.past import Missed, Past, missed
 from ticker.hub.topic import Topic
 
 LOADS_AT_ONCE = 8
@@ -84,9 +85,12 @@ class Fold:
 class Forming:
     """All folds of this process."""
 
-    def __init__(self, hub: Hub, load: Load) -> None:
+    def __init__(self, hub: Hub, load: Load, past: Past, *, most: int) -> None:
+        """`most` candles of one fold are sent again after it was stopped; of more, the oldest are announced."""
         self._hub = hub
         self._load = load
+        self._past = past
+        self._most = most
         self._folds: dict[str, dict[Topic, Fold]] = {}
         self._idle: set[Topic] = set()
         self._clock_of: Callable[[str], int] = lambda symbol: 0
@@ -107,10 +111,11 @@ class Forming:
         while fold.builder is None:
             stops = fold.stops
             loaded = await self._load(topic.symbol, topic.interval)
+            past = await self._missed(fold, loaded)
             if fold.builder is None and fold.stops == stops:
                 fold.begin(loaded)
                 # Now, and not with the next `mend`: whoever has asked for the fold may join at once.
-                self._pay(fold)
+                self._pay(fold, past)
 
     async def watch_all(self, topics: Sequence[Topic]) -> None:
         """The same for many, some at a time."""
@@ -144,7 +149,14 @@ class Forming:
 
         await asyncio.gather(*(mend_some() for _ in range(LOADS_AT_ONCE)))
 
-    def _pay(self, fold: Fold) -> None:
+    async def _missed(self, fold: Fold, loaded: Loaded) -> Missed:
+        """Of what subscribers are owed, the candles that cannot change any more."""
+        topic, oldest = fold.topic, loaded.builder.oldest
+        if fold.owes is None or oldest is None or topic.interval is None:
+            return Missed([])
+        return await missed(self._past, topic.symbol, topic.interval, fold.owes, oldest, self._most)
+
+    def _pay(self, fold: Fold, past: Missed) -> None:
         """Send those who had the fold before it was stopped what its candles have become since."""
         seq, floor = fold.owes, fold.floor
         fold.owes = fold.floor = None
@@ -152,6 +164,11 @@ class Forming:
             return
         if floor is not None:
             self._hub.control(fold.topic, reset_message(fold.topic, fold.epoch, floor))
+        if past.left_out > seq:
+            if past.reason == "too_far":
+                metrics.met("heal_messages")
+            self._hub.control(fold.topic, gap_message(fold.topic, seq + 1, past.left_out, past.reason))
+        self._send(fold, past.candles, final=True)
         self._send(fold, [candle for candle in fold.builder.closed() if candle.seq >= seq], final=True)
         fold.builder.changed()
         self._send(fold, fold.builder.unclosed(), final=False)

@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from ticker import codec
+from ticker.app import _Past
 from ticker.candles.interval import INTERVALS
 from ticker.history.candles import CandleHistory
 from ticker.hub.forming import Forming, Loaded
@@ -13,6 +14,8 @@ from ticker.hub.topic import Topic
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
 TOPIC = Topic("candles", "AAPL", "1m")
+MOST = 5
+"""Candles of before that are sent again."""
 
 
 class Box:
@@ -32,7 +35,7 @@ class Scene:
     """Folds over a real store; trades pass when the test says so."""
 
     def __init__(self, writer, hub, client):
-        history = CandleHistory(writer.client, writer.candles, ZoneInfo("America/New_York"), 500_000, MINUTE)
+        history = CandleHistory(writer.client, writer.candles, ZoneInfo("America/New_York"), 500_000, MINUTE, MINUTE)
         self.hub, self.box = hub, Box(client)
         client.join(TOPIC)
         self.free, self.loading = asyncio.Event(), asyncio.Event()
@@ -45,7 +48,7 @@ class Scene:
             return Loaded(builder, span.epoch, span.seq)
 
         self.writer = writer
-        self.forming = Forming(self.hub, load)
+        self.forming = Forming(self.hub, load, _Past(history), most=MOST)
 
     async def pass_on(self, *seqs):
         """Stored trades go out to the subscribers."""
@@ -129,6 +132,40 @@ async def test_whoever_begins_a_stopped_fold_pays_what_it_owes(scene, writer, ta
     assert scene.box.take() == [(3, 3, True), (4, 1, False)]
     await scene.forming.mend()
     assert scene.box.take() == []
+
+
+async def test_what_a_reset_withdraws_is_sent_again_however_old_it_is(scene, writer, tape, noon):
+    """Candles that nothing can change any more are in no fold; those who have seen other ones are owed them all the same."""
+    await writer.write(*tape.trades(2))
+    await scene.forming.watch(TOPIC)
+    for minute in (1, 2, 5, 9):
+        await writer.write(tape.trade(time=noon + minute * MINUTE), clock=noon + minute * MINUTE)
+    scene.forming.invalidate("AAPL", 0)
+    await scene.forming.mend()
+    (reset, *candles) = scene.box.client.got
+    assert (reset["type"], reset["channel"], reset["interval"], reset["seq"]) == ("reset", "candles", "1m", 0)
+    assert [(m["seq"], m["trades"], m["final"]) for m in candles] == [
+        (2, 2, True),
+        (3, 1, True),
+        (4, 1, True),
+        (5, 1, True),
+        (6, 1, False),
+    ]
+
+
+@pytest.mark.limit("heal_messages")
+async def test_of_more_than_are_sent_again_the_oldest_are_announced(scene, writer, tape, noon):
+    """Up to the last trade in them, so that nobody waits for what will not come."""
+    await writer.write(tape.trade())
+    await scene.forming.watch(TOPIC)
+    for minute in range(1, 12):
+        await writer.write(tape.trade(time=noon + minute * MINUTE), clock=noon + minute * MINUTE)
+    scene.forming.invalidate("AAPL", 0)
+    await scene.forming.mend()
+    reset, gap, *candles = scene.box.client.got
+    assert reset["type"] == "reset"
+    assert (gap["type"], gap["from"], gap["reason"]) == ("gap", 1, "too_far")
+    assert [m["seq"] for m in candles] == list(range(gap["to"] + 1, 13))
 
 
 async def test_what_was_loaded_before_a_stop_does_not_count(scene, writer, tape):

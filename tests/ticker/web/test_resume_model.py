@@ -288,7 +288,7 @@ class Machine(RuleBasedStateMachine):
 
     async def _build(self):
         hub = Hub(self.loop.time, self.loop.call_later, recorded=16)
-        forming = Forming(hub, None)
+        forming = Forming(hub, None, None, most=10_000)
         relay = Relay(hub, self.stream, Channels(), forming.on_trade, forming.invalidate, heal_most=10_000)
         pace = Pace(2)
         upstream = Upstream(hub, relay, Blocks(self.stream, 65_536, 2), self.stream.ends, pace)
