@@ -43,8 +43,10 @@ def main() -> int:
     print(f"\n{page}")
     if options.table:
         options.table.write_text(page)
-    print(report.failures(outcomes))
-    return 0 if all(outcome.passed for outcome in outcomes) else 1
+    failed_names = [outcome.name for outcome in outcomes if not outcome.passed]
+    if failed_names:
+        print(f"failed, see above: {'; '.join(failed_names)}")
+    return 1 if failed_names else 0
 
 
 if __name__ == "__main__":
