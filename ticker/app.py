@@ -168,7 +168,7 @@ def make_gateway(client: Redis, config: Config) -> Gateway:
         return Loaded(builder, span.epoch, span.seq)
 
     # Nobody live is sent years of candles: what has aged out of Redis is asked for over REST.
-    past = _Past(CandleHistory(client, chunks, zone, grace_us, lateness_us, ahead_us))
+    past = _Past(CandleHistory(client, chunks, zone, grace_us, lateness_us, ahead_us), lateness_us + ahead_us)
     forming = Forming(hub, load, past, most=config.limits.heal_messages)
     subscription = Subscription(client, gateway.deliver, gateway.connection_changed, PRIVATE)
     relay = Relay(
@@ -190,8 +190,9 @@ def make_gateway(client: Redis, config: Config) -> Gateway:
 class _Past:
     """Stored candles, as replays ask for them."""
 
-    def __init__(self, history: CandleHistory) -> None:
+    def __init__(self, history: CandleHistory, reach_us: int) -> None:
         self._history = history
+        self.reach_us = reach_us
 
     async def begin(self, symbol: str, interval: str, seq: int) -> Begin:
         """Where candles begin that trades behind a number may have touched."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from zoneinfo import ZoneInfo
 
-from ticker.candles.candle import TRILLION, Candle
+from ticker.candles.candle import NO_TRADE, TRILLION, Candle
 from ticker.candles.interval import Interval, bounds
 
 SUM_MAX = 1 << 60
@@ -169,13 +169,13 @@ class CandleBuilder:
         return 0 if self._corrected else self._next_close
 
     def close(self, clock: int) -> list[Candle]:
-        """Those that close at this feed clock, and closed ones that trades have changed since; in order of time."""
+        """Those that close at this feed clock, and at any clock closed ones that trades have changed; in order of time."""
         if not self._corrected and (self._next_close is None or clock < self._next_close):
             return []
         done: list[Candle] = []
         for folding in sorted(self._candles.values(), key=lambda c: c.time):
-            if folding.end + self._grace_us > clock:
-                break
+            if not folding.closed and folding.end + self._grace_us > clock:
+                continue
             if folding.changed or not folding.closed:
                 folding.closed, folding.changed = True, False
                 done.append(folding.candle())
@@ -208,9 +208,9 @@ class CandleBuilder:
         """The newest candle and whether it is closed."""
         return (self._newest.candle(), self._newest.closed) if self._newest else None
 
-    def changed(self) -> list[Candle]:
-        """The forming ones that trades have changed since they were last asked for."""
-        found = [c for c in self._candles.values() if c.changed and not c.closed]
+    def changed(self, before: int = NO_TRADE) -> list[Candle]:
+        """The forming ones that trades have changed since they were last asked for, none of them from number `before` on."""
+        found = [c for c in self._candles.values() if c.changed and not c.closed and c.seq < before]
         for folding in found:
             folding.changed = False
         return [folding.candle() for folding in sorted(found, key=lambda c: c.time)]

@@ -2,12 +2,14 @@
 
 Every candle that a trade behind its position has touched carries a higher number than the position, and is sent once, as it
 now stands: first those that cannot change any more, from the store and as fast as the client reads, then those that the fold
-holds, in the same turn in which the client joins.
+holds, in the same turn in which the client joins. They go out in the order of their numbers, so that a client that is cut
+off again goes on from the last number that it has. The store has them in order of time, which is another where trades came
+late: a candle waits until none that is still to be read can have a lower number.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from heapq import heappop, heappush
 from typing import NamedTuple
 
 from ticker import codec, metrics
@@ -54,7 +56,8 @@ class _Item:
         self.next = 0
         self.seen = 0
         """The trade up to which all is in the stored candles that were read."""
-        self.rows: deque[Candle] = deque()
+        self.rows: list[tuple[int, Candle]] = []
+        """A heap of those that were read and not sent, by their numbers."""
 
     @property
     def current(self) -> bool:
@@ -67,6 +70,10 @@ class _Item:
         if self.reset:
             return "reset"
         return "gap" if self.begin is not None and self.begin.missing else "whole"
+
+    def ready(self, reach_us: int) -> bool:
+        """Whether the candle with the lowest number may go out: what was not read yet begins too late to have a lower one."""
+        return bool(self.rows) and self.rows[0][1].close_time + reach_us < self.next
 
     def withdraw(self) -> bytes | None:
         """Once for all floors since: what of that which the client has seen does not count any more, if anything."""
@@ -188,7 +195,7 @@ class CandleReplay:
         if not lacking and size < most_bytes:
             self._upstream.hub.bring_in(self._client, self._items)
             self.close()
-        return [item for item in lacking if not item.rows]
+        return [item for item in lacking if not item.ready(self._upstream.past.reach_us)]
 
     def _advance(self, item: _Item, frames: list[bytes], most_bytes: int) -> int:
         """Add what is there of stored candles; how many bytes."""
@@ -199,25 +206,28 @@ class CandleReplay:
             gap = gap_message(item.topic, item.seq + 1, item.begin.missing, "trimmed")
             frames.append(text_frame(gap))
             item.seq = item.begin.missing
-        while item.rows and size < most_bytes:
-            frames.append(self._frame(item, item.rows.popleft(), final=True))
+        while size < most_bytes and item.ready(self._upstream.past.reach_us):
+            frames.append(self._frame(item, heappop(item.rows)[1], final=True))
             size += len(frames[-1])
         return size
 
     def _read_up(self, item: _Item) -> bool:
-        """Whether all candles have been sent that the fold does not hold."""
+        """Whether all candles have been read that the fold does not hold, and sent but for those that go out with these."""
         fold = self._upstream.forming.fold_of(item.topic)
-        if fold is None or fold.builder is None or item.begin is None or item.rows:
+        if fold is None or fold.builder is None or item.begin is None or item.ready(self._upstream.past.reach_us):
             return False
         oldest = fold.builder.oldest
         return oldest is None or item.next >= oldest
 
     def _add_held(self, item: _Item, frames: list[bytes]) -> None:
-        """The candles that can still change."""
+        """The candles that can still change, and those that waited for them."""
+        last = [(candle, True) for _, candle in item.rows]
+        item.rows.clear()
         for candle, final in self._upstream.forming.stand(item.topic):
             # Of times that have been read, only what has changed since.
             if candle.seq > max(item.seq, item.seen if candle.time < item.next else 0):
-                frames.append(self._frame(item, candle, final=final))
+                last.append((candle, final))
+        frames += [self._frame(item, candle, final=final) for candle, final in sorted(last, key=lambda row: row[0].seq)]
 
     def _frame(self, item: _Item, candle: Candle, *, final: bool) -> bytes:
         topic = item.topic
@@ -261,6 +271,8 @@ class CandleReplay:
             return
         page = await self._upstream.past.closed(topic.symbol, topic.interval, item.next, oldest)
         if item.generation == generation and item.current:
-            item.rows.extend(candle for candle in page.candles if candle.seq > item.seq)
+            for candle in page.candles:
+                if candle.seq > item.seq:
+                    heappush(item.rows, (candle.seq, candle))
             item.next = oldest if page.next is None else page.next
             item.seen = page.seq if not item.seen else min(item.seen, page.seq)

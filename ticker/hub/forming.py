@@ -2,6 +2,9 @@
 
 Every fold begins with what is stored at one trade's number and goes on with the trades after it, so a candle here equals
 the one that REST gives at the same number. The feed clocks that arrive with the ingester's heartbeat close candles.
+
+Candles of a fold go out in the order of their numbers. So whoever is cut off has been sent all that was touched up to the
+last number that he has, and resuming from there leaves nothing out.
 """
 
 import asyncio
@@ -35,13 +38,15 @@ Load = Callable[[str, str], Awaitable[Loaded]]
 class Fold:
     """One symbol and interval."""
 
-    __slots__ = ("_waiting", "builder", "epoch", "floor", "owes", "seq", "stops", "topic")
+    __slots__ = ("_waiting", "builder", "epoch", "floor", "owes", "sent", "seq", "stops", "topic")
 
     def __init__(self, topic: Topic) -> None:
         self.topic = topic
         self.builder: CandleBuilder | None = None
         self.epoch: str | None = None
         self.seq = 0
+        self.sent = 0
+        """Up to this number, subscribers have been sent what trades have touched."""
         self.stops = 0
         """How often it was stopped: what was loaded before the last time does not count."""
         self.owes: int | None = None
@@ -53,6 +58,7 @@ class Fold:
     def begin(self, loaded: Loaded) -> None:
         """Start from what is stored, and catch up with the trades that passed meanwhile."""
         self.builder, self.epoch, self.seq = loaded.builder, loaded.epoch, loaded.seq
+        self.sent = loaded.seq
         for trade in self._waiting:
             self.add(*trade)
         self._waiting.clear()
@@ -60,7 +66,7 @@ class Fold:
     def stop(self, floor: int | None = None) -> None:
         """What was folded does not count any more; nor, where there is a floor, do trades above it."""
         if self.builder is not None and self.owes is None:
-            self.owes = self.seq
+            self.owes = self.sent
         if floor is not None and self.owes is not None:
             self.owes = min(self.owes, floor)
             self.floor = floor if self.floor is None else min(self.floor, floor)
@@ -168,10 +174,9 @@ class Forming:
             if past.reason == "too_far":
                 metrics.met("heal_messages")
             self._hub.control(fold.topic, gap_message(fold.topic, seq + 1, past.left_out, past.reason))
-        self._send(fold, past.candles, final=True)
-        self._send(fold, [candle for candle in fold.builder.closed() if candle.seq >= seq], final=True)
+        closed = past.candles + [candle for candle in fold.builder.closed() if candle.seq >= seq]
         fold.builder.changed()
-        self._send(fold, fold.builder.unclosed(), final=False)
+        self._send(fold, closed, fold.builder.unclosed())
 
     def folds(self, symbol: str) -> bool:
         """Whether anything is folded from the symbol's trades."""
@@ -182,7 +187,7 @@ class Forming:
         fold = self.fold_of(topic)
         if fold is None or fold.builder is None:
             return None
-        self._send(fold, fold.builder.changed(), final=False)
+        self._send_changes(fold)
         newest = fold.builder.newest()
         return fold.message(newest[0], final=newest[1]) if newest else None
 
@@ -191,9 +196,7 @@ class Forming:
         fold = self.fold_of(topic)
         assert fold is not None
         assert fold.builder is not None
-        if clock := self._clock_of(topic.symbol):
-            self._send(fold, fold.builder.close(clock), final=True)
-        self._send(fold, fold.builder.changed(), final=False)
+        self._send_changes(fold)
         return fold.builder.held()
 
     def on_trade(self, symbol: str, message: bytes, seq: int) -> None:
@@ -206,11 +209,10 @@ class Forming:
                 fold.add(trade["time"], price, size, seq)
 
     def publish(self) -> None:
-        """Send the forming candles that have changed since the last time."""
+        """Send the candles that have changed since the last time."""
         for folds in self._folds.values():
             for fold in folds.values():
-                if fold.builder:
-                    self._send(fold, fold.builder.changed(), final=False)
+                self._send_changes(fold)
 
     def close(self, clock_of: Callable[[str], int]) -> None:
         """Close what the feed clocks have passed; `clock_of` gives a symbol's, in microseconds, 0 where none is known."""
@@ -218,8 +220,10 @@ class Forming:
         for symbol, folds in self._folds.items():
             clock = clock_of(symbol)
             for fold in folds.values():
-                if fold.builder and clock:
-                    self._send(fold, fold.builder.close(clock), final=True)
+                if fold.builder and clock and (closed := fold.builder.close(clock)):
+                    last = max(candle.seq for candle in closed)
+                    self._send(fold, closed, fold.builder.changed(last))
+                    fold.sent = max(fold.sent, last)
 
     def sweep(self, needed: Callable[[Topic], bool]) -> None:
         """Let go of every fold that nobody has needed since the last time."""
@@ -230,6 +234,20 @@ class Forming:
                 del self._folds[topic.symbol]
         self._idle = unwanted
 
-    def _send(self, fold: Fold, candles: list[Candle], *, final: bool) -> None:
-        for candle in candles:
+    def _send_changes(self, fold: Fold) -> None:
+        """All that has not been sent yet."""
+        if fold.builder is None:
+            return
+        closed = fold.builder.close(self._clock_of(fold.topic.symbol))
+        self._send(fold, closed, fold.builder.changed())
+        fold.sent = fold.seq
+
+    def _send(self, fold: Fold, closed: list[Candle], forming: list[Candle]) -> None:
+        """In the order of their numbers."""
+        found = [(candle, True) for candle in closed] + [(candle, False) for candle in forming]
+        for candle, final in sorted(found, key=_number):
             self._hub.publish(fold.topic, fold.message(candle, final=final), candle.time)
+
+
+def _number(found: tuple[Candle, bool]) -> int:
+    return found[0].seq

@@ -28,6 +28,10 @@ class PastPage:
 class Past(Protocol):
     """Stored candles."""
 
+    @property
+    def reach_us(self) -> int:
+        """How far back in time a trade may lie behind those that have lower numbers."""
+
     async def begin(self, symbol: str, interval: str, seq: int) -> Begin:
         """Where candles begin that trades behind a number may have touched."""
 

@@ -48,7 +48,7 @@ class Scene:
             return Loaded(builder, span.epoch, span.seq)
 
         self.writer = writer
-        self.forming = Forming(self.hub, load, _Past(history), most=MOST)
+        self.forming = Forming(self.hub, load, _Past(history, 2 * MINUTE), most=MOST)
 
     async def pass_on(self, *seqs):
         """Stored trades go out to the subscribers."""
@@ -107,6 +107,36 @@ async def test_candles_close_by_the_feed_clock(scene, writer, tape, noon):
     scene.forming.publish()
     scene.forming.close(lambda symbol: noon + MINUTE + 500_000)
     assert scene.box.take() == [(3, 3, True)]
+
+
+async def test_candles_go_out_in_the_order_of_their_numbers(scene, writer, tape, noon):
+    """A correction too: whoever has a number has been sent all that was touched before it, and can go on from there."""
+    await writer.write(*tape.trades(2))
+    await scene.forming.watch(TOPIC)
+    scene.forming.close(lambda symbol: noon + MINUTE + 500_000)
+    assert scene.box.take() == [(2, 2, True)]
+    await writer.write(tape.trade(time=noon + MINUTE + SECOND), tape.trade(time=noon + 59 * SECOND))
+    await writer.write(tape.trade(time=noon + MINUTE + 2 * SECOND))
+    await scene.pass_on(3, 4, 5)
+    scene.forming.publish()
+    assert scene.box.take() == [(4, 3, True), (5, 2, False)]
+    await writer.write(tape.trade(time=noon + MINUTE + 3 * SECOND), tape.trade(time=noon + 59 * SECOND))
+    await scene.pass_on(6, 7)
+    scene.forming.close(lambda symbol: noon + MINUTE + 500_000)
+    assert scene.box.take() == [(6, 3, False), (7, 4, True)]
+
+
+async def test_what_was_folded_and_not_sent_is_owed_after_a_stop(scene, writer, tape, noon):
+    """A correction that waited for its turn when the fold was stopped."""
+    await writer.write(*tape.trades(2))
+    await scene.forming.watch(TOPIC)
+    scene.forming.close(lambda symbol: noon + MINUTE + 500_000)
+    await writer.write(tape.trade(time=noon + 59 * SECOND), tape.trade(time=noon + MINUTE + SECOND))
+    await scene.pass_on(3, 4)
+    scene.box.take()
+    scene.forming.invalidate("AAPL")
+    await scene.forming.mend()
+    assert (3, 3, True) in scene.box.take()
 
 
 async def test_a_stopped_fold_begins_again_and_tells_what_it_missed(scene, writer, tape, noon):
