@@ -55,6 +55,7 @@ class Track:
         "channel",
         "epoch",
         "floors",
+        "gone",
         "held",
         "kind",
         "message",
@@ -81,6 +82,8 @@ class Track:
         """Since when the store has been found to end before what was sent, or before a hole in what waits."""
         self.unnamed = False
         """Somebody who has joined before the first number was told of no epoch."""
+        self.gone = False
+        """Nobody needs it any more: it was let go of, perhaps in the middle of a check."""
 
     @property
     def generation(self) -> int:
@@ -116,6 +119,7 @@ class Relay:
         self._by_channel: dict[bytes, Track] = {}
         self._starting: dict[Topic, asyncio.Task[None]] = {}
         self._doubtful: dict[Track, None] = {}
+        self._checking: dict[Track, None] = {}
         self._doubt = asyncio.Event()
         self._settling: dict[Track, asyncio.Future[None]] = {}
         self._idle: set[Topic] = set()
@@ -169,7 +173,9 @@ class Relay:
         for track in idle:
             del self._tracks[track.topic]
             self._by_channel.pop(track.channel.encode(), None)
+            track.gone = True
             self._doubtful.pop(track, None)
+            self._checking.pop(track, None)
             self._settled(track)
         self._channels.release(track.channel for track in idle)
 
@@ -211,10 +217,12 @@ class Relay:
     def connection_changed(self, connected: bool) -> None:
         """After a lost connection, anything may be missing."""
         for track in self._by_channel.values():
-            if track.held is None:
-                track.held = []
             if connected:
+                track.held = track.held or []
                 self._question(track)
+            else:
+                # What waits is in the stream by now, or the store has lost it, and its number may have been used again.
+                track.held = []
 
     async def heal(self) -> None:
         """Make sure of doubtful channels, for ever."""
@@ -222,20 +230,32 @@ class Relay:
             await self._doubt.wait()
             self._doubt.clear()
             for kind in KINDS:
-                tracks = [t for t in self._doubtful if t.kind == kind and self._tracks.get(t.topic) is t]
+                # Taken out before the streams are asked, so that a doubt that arises meanwhile stays.
+                left = self._checking = {t: None for t in self._doubtful if self._is_next(t, kind)}
+                for track in left:
+                    del self._doubtful[track]
                 try:
-                    tips = await self._ticks.tips(kind, [track.symbol for track in tracks])
-                    for track, tip in zip(tracks, tips, strict=True):
-                        # Taken out before, so that a doubt that arises meanwhile stays.
-                        self._doubtful.pop(track, None)
-                        await self._make_sure_of(track, tip)
+                    await self._check(kind, left)
                 except StoreUnavailable as error:
                     log.debug("healing waits: %s", error)
-                    for track in tracks:
+                    for track in left:
                         # What is not there to be asked is not found to end anywhere.
                         self._doubtful[track] = track.short_s = None
                     self._doubt.set()
                     await asyncio.sleep(RETRY_S)
+                self._checking = {}
+
+    def _is_next(self, track: Track, kind: Kind) -> bool:
+        """Whether it can be checked: not before its start has come through."""
+        return track.kind == kind and self._tracks.get(track.topic) is track
+
+    async def _check(self, kind: Kind, left: dict[Track, None]) -> None:
+        """Make sure of these channels; each is taken out when that is done."""
+        tracks = list(left)
+        for track, tip in zip(tracks, await self._ticks.tips(kind, [t.symbol for t in tracks]), strict=True):
+            if track in left:
+                await self._make_sure_of(track, tip)
+                left.pop(track, None)
 
     async def _make_sure_of(self, track: Track, tip: Tip) -> None:
         """The same for a stream in which somebody may have written what is no tick."""
@@ -273,7 +293,7 @@ class Relay:
         while track.seq < tip.end.seq:
             wanted = Wanted(track.kind, track.symbol, track.seq + 1, min(tip.end.seq - track.seq, ENTRIES_PER_READ))
             (page,) = await self._ticks.pages([wanted])
-            if page.epoch != tip.epoch or page.last < tip.end.seq:
+            if track.gone or page.epoch != tip.epoch or page.last < tip.end.seq:
                 return False
             for seq, fields in page.entries:
                 if track.seq < seq <= tip.end.seq:
@@ -289,7 +309,7 @@ class Relay:
         loop = asyncio.get_running_loop()
         if track.short_s is None:
             track.short_s = loop.time()
-        if loop.time() - track.short_s > REAPPEND_S:
+        if track.gone or loop.time() - track.short_s > REAPPEND_S:
             return False
         self._doubtful[track] = None
         loop.call_later(RETRY_S, self._doubt.set)
@@ -322,7 +342,9 @@ class Relay:
             settling.set_result(None)
 
     def _let_go(self, track: Track) -> None:
-        """Live from here on: first what has waited."""
+        """Live from here on: first what has waited. Not where a doubt has arisen since the stream was asked."""
+        if track.gone or track in self._doubtful:
+            return
         held, track.held = track.held or [], None
         for place, payload in enumerate(held):
             seq = _seq(track, payload)
@@ -370,9 +392,11 @@ class Relay:
     @property
     def doubtful(self) -> bool:
         """Whether messages of some channel wait until they are made sure of."""
-        return bool(self._doubtful)
+        return bool(self._doubtful or self._checking)
 
     def _question(self, track: Track) -> None:
+        if track.gone:
+            return
         self._doubtful[track] = None
         self._doubt.set()
 

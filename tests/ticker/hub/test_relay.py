@@ -424,6 +424,67 @@ async def test_the_epoch_is_named_before_a_gap_too(scene, writer, tape, wait_unt
     assert scene.box.said()[3:] == [5]
 
 
+async def test_an_epoch_that_begins_during_a_check_comes_before_its_numbers(scene, writer, tape, wait_until):
+    """The stream was asked before the first tick: what it said is not enough to let live messages go."""
+    await scene.relay.track("trades", ["AAPL"])
+    scene.ticks.tips_free.clear()
+    scene.ticks.read.clear()
+    scene.relay.connection_changed(False)
+    scene.relay.connection_changed(True)
+    await scene.ticks.read.wait()
+    await writer.write(*tape.trades(3))
+    scene.relay.begin_epoch("AAPL", await scene.epoch(), {"trades": 0, "quotes": 0})
+    await scene.live(1, 2, 3)
+    scene.ticks.tips_free.set()
+    await wait_until(lambda: len(scene.box.messages) == 4)
+    reset = {"type": "reset", "channel": "trades", "symbol": "AAPL", "epoch": await scene.epoch(), "seq": 0}
+    assert scene.box.said() == [reset, 1, 2, 3]
+
+
+async def test_what_waited_when_the_connection_was_lost_is_forgotten(scene, writer, tape, wait_until):
+    """The store has lost it since, and used its number for another trade."""
+    await writer.write(*tape.trades(3))
+    await scene.relay.track("trades", ["AAPL"])
+    first = await scene.epoch()
+    scene.ticks.tips_free.clear()
+    scene.relay.take(b"trades:{AAPL}", b'{"type":"trade","symbol":"AAPL","price":1,"size":1,"time":1,"seq":5}')
+    scene.relay.connection_changed(False)
+    await writer.client.hset("ticker:epochs:{AAPL}", first, "3 0")
+    await writer.client.set("epoch:{AAPL}", "next")
+    await writer.client.xadd(
+        "trades:{AAPL}", {"price": 2, "size": 1, "time": tape.time, "seq": 4}, f"{tape.time // 1000 + 1}-4"
+    )
+    scene.relay.connection_changed(True)
+    scene.ticks.tips_free.set()
+    await wait_until(lambda: len(scene.box.messages) == 2)
+    scene.relay.take(b"trades:{AAPL}", b'{"type":"trade","symbol":"AAPL","price":2,"size":1,"time":2,"seq":5}')
+    reset, *trades = scene.box.messages
+    assert (reset["type"], reset["epoch"], reset["seq"]) == ("reset", "next", 3)
+    assert [(trade["seq"], trade["price"]) for trade in trades] == [(4, 2), (5, 2)]
+
+
+async def test_a_channel_let_go_of_during_its_check_is_not_in_doubt(scene, writer, tape, wait_until):
+    """Else the service would never be said to be live again."""
+    await writer.write(*tape.trades(4))
+    await scene.relay.track("trades", ["AAPL"])
+    await set_back(scene, 3, 4)
+    scene.ticks.tips_free.clear()
+    scene.ticks.read.clear()
+    scene.relay.connection_changed(False)
+    scene.relay.connection_changed(True)
+    await scene.ticks.read.wait()
+    assert scene.relay.doubtful
+    scene.relay.sweep(lambda topic: False)
+    scene.relay.sweep(lambda topic: False)
+    scene.ticks.tips_free.set()
+    await scene.relay.track("trades", ["AAPL"])
+    await writer.write(*tape.trades(1))
+    scene.relay.connection_changed(False)
+    scene.relay.connection_changed(True)
+    await wait_until(lambda: scene.box.messages and not scene.relay.doubtful)
+    assert scene.box.said()[-1] == 3
+
+
 async def test_what_came_after_the_stream_was_asked_is_not_taken_for_lost(scene, writer, tape, wait_until):
     """The connection was lost once more meanwhile: the hole before what waits is looked for again."""
     await writer.write(*tape.trades(5))
