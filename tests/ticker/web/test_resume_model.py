@@ -24,7 +24,7 @@ from ticker.hub.candle_replay import CandleUpstream
 from ticker.hub.forming import Forming
 from ticker.hub.hub import Hub
 from ticker.hub.pace import Pace
-from ticker.hub.relay import Relay
+from ticker.hub.relay import REAPPEND_S, RETRY_S, Relay
 from ticker.hub.replay import Upstream
 from ticker.hub.subscriber import OutboxLimits, Subscriber
 from ticker.store.append import StreamEnd
@@ -66,7 +66,8 @@ class Stream:
         self.epochs = count(1)
         self.contents = count(1)
         self.new_epoch = True
-        self.away = False
+        self.lost = []
+        """Numbers that were gone for longer than their writer is given, and the epochs that they had until then."""
 
     def fields(self, seq):
         return [b"price", b"%d" % self.truth[seq], b"size", b"1", b"time", b"%d" % seq, b"seq", b"%d" % seq]
@@ -75,15 +76,19 @@ class Stream:
         text = f'{{"type":"trade","symbol":"AAPL","price":{self.truth[seq]},"size":1,"time":{seq},"seq":{seq}}}'
         return text.encode()
 
+    def begin(self):
+        """A tick of any kind begins a new epoch where one is due; what is published."""
+        if not self.new_epoch:
+            return []
+        if self.epoch is not None:
+            self.ended = {epoch: min(end, self.last) for epoch, end in self.ended.items()}
+            self.ended[self.epoch] = self.last
+        self.epoch, self.new_epoch = f"e{next(self.epochs)}", False
+        return [("epoch", self.epoch, self.last)]
+
     def append(self):
-        """One more; what is published, in order."""
-        published = []
-        if self.new_epoch:
-            if self.epoch is not None:
-                self.ended = {epoch: min(end, self.last) for epoch, end in self.ended.items()}
-                self.ended[self.epoch] = self.last
-            self.epoch, self.new_epoch = f"e{next(self.epochs)}", False
-            published.append(("epoch", self.epoch, self.last))
+        """One more trade; what is published, in order."""
+        published = self.begin()
         self.last += 1
         self.truth[self.last] = next(self.contents)
         return [*published, self.message(self.last)]
@@ -94,6 +99,16 @@ class Stream:
         self.last = last
         self.trimmed = min(self.trimmed, last)
         return lost
+
+    def lose(self, numbers):
+        """These will not come again, or too late."""
+        if numbers:
+            self.lost.append(({*self.ended, self.epoch}, range(min(numbers), max(numbers) + 1)))
+
+    def has_lost(self, epoch, numbers):
+        """Whether all of these are lost of an epoch; of one without a name, of any."""
+        gone = set().union(*(seqs for epochs, seqs in self.lost if epoch is None or epoch in epochs))
+        return gone.issuperset(numbers)
 
     # As the gateway reads it.
 
@@ -215,6 +230,11 @@ class Peer:
         self.asked[given["id"]] = given
         self.requests.put_nowait(messages.check(given))
 
+    @property
+    def position(self):
+        """What it would name on coming back, if it knows where it is."""
+        return {"epoch": self.epoch, "seq": self.seq} if self.subscribed else None
+
     def read(self):
         """Check everything that has come."""
         for message in self.door.messages():
@@ -250,6 +270,7 @@ class Peer:
 
     def on_trade(self, message):
         assert self.subscribed, "after the end"
+        assert self.epoch is not None, "a number of no epoch"
         seq = message["seq"]
         if message.get("snapshot"):
             assert seq == self.seq
@@ -262,9 +283,12 @@ class Peer:
         assert self.subscribed
         assert message["from"] == self.seq + 1
         assert message["to"] >= message["from"]
-        assert message["reason"] == "trimmed", message
+        if message["reason"] != "trimmed":
+            assert message["reason"] == "store_lost"
+            numbers = range(message["from"], message["to"] + 1)
+            assert self.stream.has_lost(self.epoch, numbers), (message, self.stream.lost)
         if self.recovered and self.recovered[0] and message["from"] <= self.recovered[1]:
-            assert self.stream.trimmed > 0, "recovered, and yet not whole"
+            assert self.stream.trimmed > 0 or self.stream.lost, "recovered, and yet not whole"
         self.seq = message["to"]
 
     def on_reset(self, message):
@@ -315,6 +339,11 @@ class Machine(RuleBasedStateMachine):
         for _ in range(ticks):
             self.wire += self.stream.append()
         self.turns(turns)
+
+    @rule()
+    def quote(self):
+        """Nobody here has quotes, but one may begin an epoch."""
+        self.wire += self.stream.begin()
 
     @rule(ticks=st.integers(100, 400))
     def burst(self, ticks):
@@ -370,10 +399,15 @@ class Machine(RuleBasedStateMachine):
         self.relay.connection_changed(True)
         if seconds:
             self.wait(seconds)
+        if seconds > REAPPEND_S:
+            self.stream.lose(again)
         self.stream.truth |= again
         for seq in sorted(again):
             self.stream.last = seq
             self.wire.append(self.stream.message(seq))
+        if seconds:
+            # All see that it is back, before it may happen again.
+            self.wait(2 * RETRY_S)
 
     @precondition(lambda self: self.stream.epoch is not None)
     @rule(lost=st.integers(0, 60), turns=st.integers(0, 3), flush=st.booleans())
@@ -382,10 +416,10 @@ class Machine(RuleBasedStateMachine):
         self.relay.connection_changed(False)
         self.wire.clear()
         if flush and lost > 50:
-            self.stream.set_back(0)
+            self.stream.lose(self.stream.set_back(0))
             self.stream.epoch, self.stream.ended = None, {}
         else:
-            self.stream.set_back(max(self.stream.last - lost, 0))
+            self.stream.lose(self.stream.set_back(max(self.stream.last - lost, 0)))
         self.stream.new_epoch = True
         self.relay.connection_changed(True)
         self.turns(turns)
@@ -428,11 +462,11 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.peers)
     @rule(which=st.integers(0, 5), back=st.booleans())
     def unsubscribe(self, which, back):
-        """And perhaps come back at once, to what the client has by then."""
+        """And perhaps come back at once, to what the client has by now."""
         peer = self.peers[which % len(self.peers)]
         peer.ask("unsubscribe", symbols=["*", "AAPL"])
-        if back:
-            peer.ask("subscribe", resume={"AAPL": self.past[-1]})
+        if back and peer.position:
+            peer.ask("subscribe", resume={"AAPL": peer.position})
         self.turns(1)
 
     @precondition(lambda self: self.peers)
@@ -469,10 +503,8 @@ class Machine(RuleBasedStateMachine):
                 task.result()
         for peer in self.peers:
             peer.read()
-            if peer.subscribed and (peer.epoch is not None or peer.seq == 0):
-                position = {"epoch": peer.epoch, "seq": peer.seq}
-                if self.past[-1] != position:
-                    self.past.append(position)
+            if peer.position and self.past[-1] != peer.position:
+                self.past.append(peer.position)
 
     def teardown(self):
         try:
@@ -509,4 +541,6 @@ TestModel.settings = settings(
     suppress_health_check=list(HealthCheck),
     database=None,
 )
+# Thousands of sequences take minutes: half a second each is plenty.
+TestModel = pytest.mark.timeout(120 + SEQUENCES // 2)(TestModel)
 TestModel = pytest.mark.filterwarnings("ignore::hypothesis.errors.NonInteractiveExampleWarning")(TestModel)
