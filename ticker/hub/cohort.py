@@ -135,9 +135,12 @@ class LatestCohort(Cohort):
         """Those who came since the last flush: how many messages of a slot had been published before they did."""
 
     def replace(self, slot: Slot, payload: bytes) -> bool:
-        """A newer message of a slot; whether it is the first since the last flush."""
+        """A newer message of a slot; whether it is the first since the last flush.
+
+        It goes behind what waits of other slots: candles go out in the order in which they were published last.
+        """
         newest = self._newest
-        known = newest.get(slot)
+        known = newest.pop(slot, None)
         newest[slot] = Newest(payload, known.older + 1 if known else 0)
         return known is None and len(newest) == 1
 
@@ -198,7 +201,7 @@ class LatestCohort(Cohort):
     def _send_one(self, subscriber: Subscriber, slot: Slot, newest: Newest) -> None:
         if subscriber.full:
             subscriber.behind = behind = subscriber.behind or {}
-            before = behind.get(slot)
+            before = behind.pop(slot, None)
             behind[slot] = Newest(newest.payload, newest.older + before.older + 1) if before else newest
             return
         subscriber.send_newest(newest)

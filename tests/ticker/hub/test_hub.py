@@ -330,6 +330,21 @@ def test_the_latest_of_a_candle_does_not_take_the_place_of_another(hub, make_cli
     assert client.got[1:] == [{"t": 0, "n": 3, "skipped": 1}, {"t": 60, "skipped": 0}]
 
 
+@pytest.mark.parametrize("room", [float("inf"), 0], ids=["reading", "slow"])
+def test_the_latest_of_candles_go_out_in_the_order_in_which_they_came_last(hub, make_client, loop, room):
+    """That of their numbers: whoever is cut off after one of them has been sent all that was touched before it."""
+    client = make_client(hub, room=room)
+    client.join(MINUTES, delivery=LATEST)
+    hub.publish(MINUTES, b'{"seq":1}', 0)
+    loop.turn()
+    for wait_s in (0.1, 0.1):
+        for seq, slot in ((2, 0), (3, 60), (4, 120), (5, 0), (6, 60)):
+            hub.publish(MINUTES, b'{"seq":%d}' % seq, slot)
+        loop.advance(wait_s)
+    client.door.take(float("inf"))
+    assert [m["seq"] for m in client.got[1:]] == ([4, 5, 6, 4, 5, 6] if room else [4, 5, 6])
+
+
 def test_nothing_takes_the_place_of_a_control_message_or_overtakes_it(hub, make_client):
     """What waits goes out before it."""
     client = make_client(hub)
