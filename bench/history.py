@@ -4,56 +4,36 @@ usage: history.py [--seconds S] [--runs N] [--only PART,PART]
 
 Stores the same candles twice in a Valkey of its own, as ticker keeps them and as a sorted set of JSON; starts `ticker serve`,
 the peers of history_peers.py and, for what is asked for the first time, a second `ticker serve` that may remember next to
-nothing; asks them in turn, each alone, over 32 connections that stay open. The server has one core, everything else the other.
-The constant body is as long as ticker's answer to the same question. Prints Markdown tables, what was aimed at and whether it
-was reached, and the raw numbers. Nothing else should run meanwhile. Needs Linux, two cores, a C compiler.
+nothing; asks them in turn, each alone, over 32 connections that stay open; one part (history_beside.py) asks while 500 live
+clients listen. The server has one core, everything else the other. The constant body is as long as ticker's answer to the same
+question. Prints Markdown tables, what was aimed at and whether it was reached, and the raw numbers. Nothing else should run
+meanwhile. Needs Linux, two cores, a C compiler.
 """
 
 import argparse
 import http.client
 import json
-import platform
-import random
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from importlib import metadata
 from pathlib import Path
 
 import rig
 from fanout.store import Store, names
 from fanout.tables import ratio, spread
-from history_stage import CANDLES, END, MINUTE, SYMBOLS, Running, Samples, Stage, cpu_us, fill, per_s
+from history_beside import PAIRS, SECONDS, beside
+from history_questions import anew, anywhere, target
+from history_stage import END, MINUTE, SYMBOLS, Running, Samples, Stage, cpu_us, fill, per_s
+from history_told import heading, table
 from http_load import Load, build, request
 
-PARTS = ("throughput", "many", "formats", "latency", "storage")
+PARTS = ("throughput", "many", "formats", "latency", "beside", "storage")
 COUNTS = (500, 5_000)
 MANY_CLIENTS = 4
 """Of answers of up to 42 MB."""
-ANEW = 20_000
-"""Ranges that are asked for once: more than a measurement comes to."""
-
-
-def target(symbol: str, count: int, *, end: int = END, more: str = "") -> str:
-    """The newest `count` closed candles before a moment; the start is given, as the peers need it."""
-    return f"/v1/candles/{symbol}?interval=1m&start={end - count * MINUTE}&end={end}&limit={count}{more}"
-
-
-def anew(symbol: str, count: int, more: str = "", headers: Mapping[str, str] | None = None) -> list[bytes]:
-    """The same candles in ranges that differ by a microsecond: no answer to one is an answer to another."""
-    return [request(target(symbol, count, end=END - MINUTE - i, more=more), headers) for i in range(ANEW)]
-
-
-def anywhere(count: int) -> list[bytes]:
-    """Ranges that have little in common."""
-    rng = random.Random(5)
-    ends = [END - rng.randrange(1, CANDLES - count) * MINUTE - i for i in range(ANEW)]
-    return [request(target(f"SYM{rng.randrange(SYMBOLS)}", count, end=end)) for end in ends]
-
-
 OURS, SAME, OBVIOUS = (
     "ticker, remembered",
     "the same body (starlette, uvicorn)",
@@ -200,22 +180,6 @@ def latency(stage: Stage) -> Iterator[str]:
     yield table(("candles", "asked for a second", "p50 ms", "p99 ms", "max ms"), rows)
 
 
-PACKAGES = ("ticker", "uvicorn", "uvloop", "httptools", "starlette", "redis", "hiredis", "orjson", "pyarrow", "numpy")
-
-
-def heading(store: str) -> str:
-    """When, where and with what: numbers mean nothing without."""
-    found = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
-    python = f"Python {platform.python_version()}"
-    return f"{time.strftime('%Y-%m-%d')}, {rig.machine()}, {python}, {store}, {found}"
-
-
-def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table."""
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    return "\n".join([*lines, *(f"| {' | '.join(map(str, row))} |" for row in rows)])
-
-
 def parts(text: str) -> list[str]:
     found = text.split(",")
     if unknown := [part for part in found if part not in PARTS]:
@@ -226,8 +190,10 @@ def parts(text: str) -> list[str]:
 def main() -> None:
     """Measure, and say what came of it; exit code 1 where something that was aimed at was not reached."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument(
+        "--seconds", type=float, help=f"of each measurement: 3, or {SECONDS:g} of one beside live clients"
+    )
+    parser.add_argument("--runs", type=int, help=f"of each measurement: 3, or {PAIRS} pairs beside live clients")
     parser.add_argument("--only", type=parts, default=list(PARTS), metavar="PART,PART", help="of " + ", ".join(PARTS))
     given = parser.parse_args()
     cores = rig.Cores.of_machine()
@@ -235,9 +201,15 @@ def main() -> None:
     with rig.pinned(cores.others), tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         store = stack.enter_context(Store(Path(name), SYMBOLS, cores.others))
         sizes = fill(store)
-        stage = Stage(stack, store, cores, Path(name), Load(seconds=given.seconds), given.runs)
-        print(f"{heading(store.version)}, medians of {given.runs} (from to):\n", flush=True)
-        measures = {"throughput": throughput, "many": many, "formats": formats, "latency": latency}
+        stage = Stage(stack, store, cores, Path(name), Load(seconds=given.seconds or 3.0), given.runs or 3)
+        print(f"{heading(store.version)}, medians (from to):\n", flush=True)
+        measures: dict[str, Callable[[Stage], Iterator[str]]] = {
+            "throughput": throughput,
+            "many": many,
+            "formats": formats,
+            "latency": latency,
+            "beside": lambda stage: beside(stage, given.runs or PAIRS, given.seconds or SECONDS),
+        }
         for part, measured in measures.items():
             for text in measured(stage) if part in given.only else ():
                 print(f"{text}\n", flush=True)

@@ -103,7 +103,8 @@ class Stage:
         self.raw: list[dict[str, object]] = []
         self.remarks: list[str] = []
         self.aims: list[tuple[str, str, str, str]] = []
-        self._stack, self._cores, self._folder, self._load, self._runs = stack, cores, folder, load, runs
+        self.cores = cores
+        self._stack, self._folder, self._load, self._runs = stack, folder, load, runs
         self.warm = self._ticker(folder)
         cold = folder / "cold"
         cold.mkdir()
@@ -124,7 +125,7 @@ class Stage:
 
     def _start(self, command: Callable[[int], Sequence[str]], folder: Path) -> Running:
         port = common.free_port()
-        program = self._stack.enter_context(rig.Program(command(port), self._cores.server, folder))
+        program = self._stack.enter_context(rig.Program(command(port), self.cores.server, folder))
         rig.wait_port(port, program)
         return Running(port, program)
 
@@ -156,7 +157,7 @@ class Stage:
         for _ in range(self._runs):
             for name, (server, requests) in questions.items():
                 cpu_s = server.program.cpu_s()
-                measured = measure(server.port, requests, load, self._cores.generator)
+                measured = measure(server.port, requests, load, self.cores.generator)
                 sample = Sample(measured, 1e6 * (server.program.cpu_s() - cpu_s) / measured.all)
                 found[name].append(sample)
                 self.raw.append(

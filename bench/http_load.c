@@ -34,7 +34,8 @@ typedef struct {
 static client *clients;
 static char *requests[REQUESTS_MOST];
 static size_t lengths[REQUESTS_MOST];
-static int count, next_request, idle[CLIENTS_MOST], idles;
+static int count, next_request;
+static int idle[CLIENTS_MOST], idle_first, idles; // a ring: the longest idle first, as servers end what is idle for long
 static double rate, next_due_s, began_s, end_s;
 static long all, answers, bytes, not_modified, refused, buckets[BUCKETS + 1];
 static double longest_s, cpu_s;
@@ -90,6 +91,17 @@ static int connect_to(int port) {
     return fd;
 }
 
+static void now_idle(client *one) {
+    idle[(idle_first + idles++) % CLIENTS_MOST] = (int)(one - clients);
+}
+
+static client *first_idle(void) {
+    client *one = &clients[idle[idle_first]];
+    idle_first = (idle_first + 1) % CLIENTS_MOST;
+    idles--;
+    return one;
+}
+
 static void ask(client *one, double due_s) {
     int number = next_request++ % count;
     one->busy = 1;
@@ -120,7 +132,7 @@ static void answered(client *one, double now) {
     if (rate == 0)
         ask(one, now);
     else
-        idle[idles++] = (int)(one - clients);
+        now_idle(one);
 }
 
 // The head is there: what is its status, and how long is the body?
@@ -144,6 +156,8 @@ static void read_head(client *one, char *end) {
 
 // What has come; 1 once the answer is whole.
 static int take(client *one) {
+    if (!one->busy)
+        fail("the server ended a connection that was idle");
     while (one->left < 0) {
         ssize_t more = recv(one->fd, one->head + one->got, HEAD_MOST - one->got, MSG_DONTWAIT);
         if (more < 0 && errno == EAGAIN)
@@ -172,7 +186,7 @@ static int take(client *one) {
 // Requests that are due go to clients that are free; those that find none keep their time.
 static void send_due(double now) {
     while (idles && next_due_s <= now) {
-        ask(&clients[idle[--idles]], next_due_s);
+        ask(first_idle(), next_due_s);
         next_due_s += 1 / rate;
     }
 }
@@ -207,7 +221,7 @@ int main(int argc, char **argv) {
         clients[i].fd = connect_to(atoi(argv[1]));
         struct epoll_event wanted = {.events = EPOLLIN, .data.u32 = (unsigned)i};
         epoll_ctl(poll, EPOLL_CTL_ADD, clients[i].fd, &wanted);
-        idle[idles++] = i;
+        now_idle(&clients[i]);
     }
     struct epoll_event tick = {.events = EPOLLIN, .data.u32 = CLIENTS_MOST};
     epoll_ctl(poll, EPOLL_CTL_ADD, timer, &tick);
@@ -215,7 +229,7 @@ int main(int argc, char **argv) {
     end_s = start_s + warm_s + seconds;
     if (rate == 0)
         while (idles)
-            ask(&clients[idle[--idles]], start_s);
+            ask(first_idle(), start_s);
     double now = start_s;
     // A slow server is measured for as long as it takes to answer everybody once.
     while (now < end_s || (rate == 0 && answers < clients_count && now < end_s + SLOW_S)) {
