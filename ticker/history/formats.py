@@ -248,10 +248,10 @@ def json_rows(rows: Rows) -> bytes:
 
 
 def _names(tables: Sequence[Rows]) -> list[str]:
-    """The columns of all tables together."""
-    if not isinstance(tables[0], TickRows):
-        return list(codec.CANDLE_COLUMNS)
-    return list(tables[0].columns())
+    """The columns of all tables together; several tables, or none of them, are of candles."""
+    if tables and isinstance(tables[0], TickRows):
+        return list(tables[0].columns())
+    return list(codec.CANDLE_COLUMNS)
 
 
 def csv_rows(rows: Rows, names: Sequence[str], symbol: str | None) -> bytes:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -84,7 +84,9 @@ class History:
         asked = self._asked(request, "many_candles")
         known, unknown = asked.params.symbols(self._gateway.symbols)
         places = asked.params.cursors(known)
-        queries = [self._candle_query(asked.params, symbol, places.get(symbol)) for symbol in known]
+        # Read once, and also where no symbol is known: what is wrong with a request does not depend on that.
+        every = self._candle_query(asked.params, "", None)
+        queries = [replace(every, symbol=symbol, cursor=places.get(symbol)) for symbol in known]
         self._check_size(queries)
         if remembered := self._gateway.answers.get(asked.key):
             return self._send(asked, remembered, "remembered")

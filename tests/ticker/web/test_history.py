@@ -105,6 +105,19 @@ async def test_errors_are_json_in_every_format(filled):
         assert (answer.status_code, answer.json()["code"]) == (404, "unknown_symbol")
 
 
+@pytest.mark.parametrize("kind", ACCEPT)
+async def test_where_all_symbols_are_unknown_there_are_no_rows(filled, kind):
+    """An answer of the format all the same, and what is wrong with the rest of the request is refused as ever."""
+    answer = await filled.get(f"/v1/candles?symbols=ZZZZ,YYYY&format={kind}")
+    assert answer.status_code == 200
+    if kind in ("csv", "arrow"):
+        assert rows_of(answer, kind, "/v1/candles") == []
+    else:
+        errors = [{"symbol": symbol, "code": "unknown_symbol"} for symbol in ("ZZZZ", "YYYY")]
+        assert answer.json() == {"interval": "1m", "symbols": {}, "errors": errors}
+    assert (await filled.get(f"/v1/candles?symbols=ZZZZ&format={kind}&limit=0")).json()["parameter"] == "limit"
+
+
 async def test_candles_of_several_symbols_are_those_of_each(filled):
     """With its own page and position; unknown ones are errors of their own, and a page leads on for all that have more."""
     query = {"interval": "1s", "limit": 400}
