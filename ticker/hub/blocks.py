@@ -11,7 +11,6 @@ from typing import NamedTuple, Protocol
 from ticker import codec, metrics
 from ticker.errors import StoreError
 from ticker.hub.frame import text_frame
-from ticker.hub.topic import Topic
 from ticker.store.tick_stream import MESSAGE_TYPE, Kind, Page, Wanted
 
 log = logging.getLogger(__name__)
@@ -36,7 +35,6 @@ class Source(Protocol):
 
     kind: Kind
     symbol: str
-    topic: Topic
     epoch: str | None
 
     @property
@@ -95,9 +93,9 @@ class Block:
 
 
 class Place(NamedTuple):
-    """Which block."""
+    """Which block. Of the source itself, not of its name: one that follows the same stream later counts generations anew."""
 
-    topic: Topic
+    source: Source
     generation: int
     number: int
 
@@ -148,7 +146,7 @@ class Blocks:
 
     def place(self, source: Source, seq: int) -> Place:
         """The block that a number belongs to."""
-        return Place(source.topic, source.generation, (seq - 1) // BLOCK)
+        return Place(source, source.generation, (seq - 1) // BLOCK)
 
     def get(self, source: Source, seq: int) -> Block | None:
         """The block with this number, where it is here."""

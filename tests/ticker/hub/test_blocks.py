@@ -68,6 +68,16 @@ async def test_a_thousand_who_want_the_same_cost_one_read(ticks, track):
         assert ticks.trips == 1
 
 
+async def test_blocks_of_a_symbol_that_was_let_go_of_do_not_come_back(ticks, track):
+    """Whoever follows it later counts anew how often numbers were withdrawn: the content may have changed meanwhile."""
+    async with reading(ticks) as blocks:
+        await blocks.fetch(track, 10, track.seq)
+        later = Track("trades", "AAPL")
+        later.epoch, later.seq = track.epoch, track.seq
+        assert blocks.get(later, 10) is None
+        assert blocks.get(track, 10) is not None
+
+
 async def test_the_last_block_grows_with_the_stream(ticks, track, writer, tape):
     """What is appended behind it is read, and nothing twice."""
     async with reading(ticks) as blocks:
