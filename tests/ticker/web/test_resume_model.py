@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from ticker.config import Config
+from ticker.errors import StoreUnavailable
 from ticker.history.cache import Cache
 from ticker.hub.blocks import Blocks
 from ticker.hub.candle_replay import CandleUpstream
@@ -66,6 +67,8 @@ class Stream:
         self.epochs = count(1)
         self.contents = count(1)
         self.new_epoch = True
+        self.failing = 0
+        """So many questions get no answer."""
         self.lost = []
         """Numbers that were gone for longer than their writer is given, and the epochs that they had until then."""
 
@@ -112,15 +115,23 @@ class Stream:
 
     # As the gateway reads it.
 
-    async def tips(self, kind, symbols):
+    async def asked(self):
         await asyncio.sleep(0)
+        if self.failing:
+            self.failing -= 1
+            raise StoreUnavailable("away")
+
+    async def tips(self, kind, symbols):
+        if not symbols:
+            return []
+        await self.asked()
         kept = self.last > self.trimmed
         tip = Tip(self.epoch, StreamEnd(self.last, self.last), self.fields(self.last) if kept else None)
         await asyncio.sleep(0)
         return [tip] * len(symbols)
 
     async def pages(self, wanted):
-        await asyncio.sleep(0)
+        await self.asked()
         found = []
         for _, _, seq, most in wanted:
             seqs = range(max(seq, self.trimmed + 1), self.last + 1)[:most]
@@ -130,7 +141,7 @@ class Stream:
         return found
 
     async def ends(self, kind, symbols):
-        await asyncio.sleep(0)
+        await self.asked()
         return [dict(self.ended)] * len(symbols)
 
 
@@ -388,6 +399,17 @@ class Machine(RuleBasedStateMachine):
         self.turns(turns)
         self.relay.connection_changed(True)
         self.turns(turns)
+
+    @rule(questions=st.integers(1, 4))
+    def fail(self, questions):
+        """The store gives no answer a few times."""
+        self.stream.failing = questions
+
+    @rule(times=st.integers(1, 2))
+    def sweep(self, times):
+        """What nobody has needed for some time is let go of."""
+        for _ in range(times):
+            self.relay.sweep(self.gateway.needed)
 
     @rule(lost=st.integers(1, 60), seconds=st.sampled_from([0.0, 0.3, 0.8, 2.0]))
     def set_back_and_append_again(self, lost, seconds):
