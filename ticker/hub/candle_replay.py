@@ -21,7 +21,7 @@ from ticker.hub.forming import Fold, Forming
 from ticker.hub.frame import text_frame
 from ticker.hub.hub import Hub
 from ticker.hub.pace import Pace
-from ticker.hub.past import Begin, Past
+from ticker.hub.past import Begin, Past, PastPage
 from ticker.hub.relay import REAPPEND_S, RETRY_S, Relay, Track
 from ticker.hub.resume import Position, count_outcomes, start
 from ticker.hub.subscriber import Subscriber
@@ -43,7 +43,20 @@ class CandleUpstream(NamedTuple):
 class _Item:
     """One symbol: `seq` is the number behind which trades count, `next` the time up to which stored candles were read."""
 
-    __slots__ = ("asked", "begin", "generation", "next", "reset", "rows", "seen", "seq", "topic", "track")
+    __slots__ = (
+        "again",
+        "ahead",
+        "asked",
+        "begin",
+        "generation",
+        "next",
+        "reset",
+        "rows",
+        "seen",
+        "seq",
+        "topic",
+        "track",
+    )
 
     def __init__(self, topic: Topic, asked: Position, track: Track) -> None:
         self.topic = topic
@@ -54,8 +67,12 @@ class _Item:
         self.generation = track.generation
         self.begin: Begin | None = None
         self.next = 0
+        self.again = False
+        """A reset went out: the client has given up the candle that holds the trade `seq` too, where others were in it."""
         self.seen = 0
-        """The trade up to which all is in the stored candles that were read."""
+        """The fold had trades up to this number when stored candles were read, and what it held was not read."""
+        self.ahead: dict[int, int] = {}
+        """Of the stored candles that were read, those with later trades: their numbers by their times."""
         self.rows: list[tuple[int, Candle]] = []
         """A heap of those that were read and not sent, by their numbers."""
 
@@ -75,6 +92,29 @@ class _Item:
         """Whether the candle with the lowest number may go out: what was not read yet begins too late to have a lower one."""
         return bool(self.rows) and self.rows[0][1].close_time + reach_us < self.next
 
+    def concerns(self, candle: Candle) -> bool:
+        """Whether the client does not have the candle as it stands."""
+        return candle.seq > self.seq or (self.again and candle.seq == self.seq > 0)
+
+    def was_read(self, candle: Candle) -> bool:
+        """Whether a candle of the fold was among the stored ones, as it stands."""
+        return candle.time < self.next and candle.seq <= self.ahead.get(candle.time, self.seen)
+
+    def begins(self, begin: Begin) -> None:
+        """Stored candles are to be read from here on, and nothing of them was."""
+        self.begin, self.next, self.seen = begin, begin.time, 0
+        self.rows.clear()
+        self.ahead.clear()
+
+    def take(self, page: PastPage, folded: int) -> None:
+        """Stored candles that were read; the fold had trades up to `folded` when they were asked for."""
+        self.seen = min(self.seen or folded, folded)
+        for candle in page.candles:
+            if candle.seq > self.seen:
+                self.ahead[candle.time] = candle.seq
+            if self.concerns(candle):
+                heappush(self.rows, (candle.seq, candle))
+
     def withdraw(self) -> bytes | None:
         """Once for all floors since: what of that which the client has seen does not count any more, if anything."""
         floors = self.track.floors[self.generation :]
@@ -84,7 +124,7 @@ class _Item:
             self.rows.clear()
         if not floors and not self.reset:
             return None
-        self.generation, self.reset = self.track.generation, False
+        self.generation, self.reset, self.again = self.track.generation, False, True
         return reset_message(self.topic, self.track.epoch, self.seq)
 
 
@@ -125,6 +165,7 @@ class CandleReplay:
             epochs = dict(zip((item.topic for item in others), found, strict=True))
         for topic, item in self._items.items():
             fold = await self._fold(topic)
+            assert fold is not None
             item.generation = item.track.generation
             item.seq, item.reset = start(item.asked, Position(fold.epoch, fold.seq), epochs.get(topic, {}))
             await self._begin(item)
@@ -143,9 +184,10 @@ class CandleReplay:
                     return
                 await asyncio.sleep(RETRY_S)
 
-    async def _fold(self, topic: Topic) -> Fold:
+    async def _fold(self, topic: Topic) -> Fold | None:
+        """None where the client does not want it any more: with nobody to hold its trades, it would stand still."""
         forming = self._upstream.forming
-        while (fold := forming.fold_of(topic)) is None:
+        while (fold := forming.fold_of(topic)) is None and topic in self._items:
             await forming.watch(topic)
         return fold
 
@@ -153,9 +195,7 @@ class CandleReplay:
         """Where stored candles begin for this item."""
         topic = item.topic
         assert topic.interval is not None
-        item.rows.clear()
-        item.begin = await self._upstream.past.begin(topic.symbol, topic.interval, item.seq)
-        item.next = item.begin.time
+        item.begins(await self._upstream.past.begin(topic.symbol, topic.interval, item.seq))
 
     def recovered(self, delivery: Delivery) -> dict[str, bool]:
         """Of each symbol, whether every candle is sent that a trade behind its position touched."""
@@ -224,8 +264,7 @@ class CandleReplay:
         last = [(candle, True) for _, candle in item.rows]
         item.rows.clear()
         for candle, final in self._upstream.forming.stand(item.topic):
-            # Of times that have been read, only what has changed since.
-            if candle.seq > max(item.seq, item.seen if candle.time < item.next else 0):
+            if item.concerns(candle) and not item.was_read(candle):
                 last.append((candle, final))
         frames += [self._frame(item, candle, final=final) for candle, final in sorted(last, key=lambda row: row[0].seq)]
 
@@ -262,17 +301,15 @@ class CandleReplay:
         topic, generation = item.topic, item.generation
         assert topic.interval is not None
         fold = await self._fold(topic)
-        if not item.current:
+        if fold is None or not item.current:
             return
         if item.begin is None:
             await self._begin(item)
         oldest = fold.builder.oldest if fold.builder else None
         if oldest is None or item.next >= oldest:
             return
+        folded = fold.seq
         page = await self._upstream.past.closed(topic.symbol, topic.interval, item.next, oldest)
         if item.generation == generation and item.current:
-            for candle in page.candles:
-                if candle.seq > item.seq:
-                    heappush(item.rows, (candle.seq, candle))
+            item.take(page, folded)
             item.next = oldest if page.next is None else page.next
-            item.seen = page.seq if not item.seen else min(item.seen, page.seq)
