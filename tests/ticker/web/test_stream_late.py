@@ -87,6 +87,21 @@ async def test_a_correction_reaches_every_interval_that_it_touches(apart, tape, 
     assert {message["trades"] for name, message in found.items() if name != "4h"} == {2}
     assert {message["close"] for name, message in found.items() if name != "4h"} == {90}
     await check_against_rest(apart, found, zone)
+    await check_against_a_resume(apart, found, seq - 1)
+
+
+async def check_against_a_resume(service, found, seq):
+    """Whoever was away for the correction is sent the same; whoever has it already, nothing."""
+    epoch = (await service.store.get("epoch:{AAPL}")).decode()
+    client = await service.connect()
+    for interval, message in found.items():
+        for after, wanted in ((seq, [message]), (seq + 1, [])):
+            resume = {"AAPL": {"epoch": epoch, "seq": after}}
+            reply = await client.subscribe("candles", "AAPL", interval=interval, resume=resume)
+            assert reply["positions"]["AAPL"] == {"epoch": epoch, "seq": seq + 1, "recovered": True}
+            heard = await client.collect(lambda m: m.get("seq") == seq + 1) if wanted else []
+            assert heard + await client.barrier() == wanted
+            await client.ask(op="unsubscribe", channel="candles", interval=interval, symbols=["AAPL"])
 
 
 @pytest.mark.limit("lateness_s")
