@@ -7,7 +7,7 @@ PAGE := ticker/web/static/index.html
 PAGE_SOURCES := $(wildcard dashboard/src/*) $(wildcard dashboard/*.html dashboard/*.json dashboard/*.ts dashboard/*.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test faults setup setup-test setup-image check docs bench bench-fanout bench-history bench-market wheel lock clean
+.PHONY: help run test faults setup setup-test setup-image check docs bench bench-fanout bench-history bench-market bench-resume wheel lock clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -41,6 +41,9 @@ bench-fanout: $(VENV)/bench.stamp ## what one core delivers, beside peers; ARGS=
 
 bench-history: setup ## what history over REST costs, beside the obvious design and a constant body; ARGS="--runs 1" for less
 	$(BIN)/python bench/history.py $(ARGS)
+
+bench-resume: setup ## a gateway is killed: how soon its clients are whole, and what others notice; ARGS="--clients 200 --runs 1" for less
+	$(BIN)/python bench/resume $(ARGS)
 
 bench-market: $(VENV)/bench.stamp ## a simulated day: its figures, and a picture of it in build/market.png
 	@mkdir -p build

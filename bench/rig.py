@@ -3,6 +3,7 @@
 import os
 import platform
 import random
+import resource
 import signal
 import socket
 import subprocess
@@ -112,6 +113,12 @@ class Program:
         return sum(int(stat[21]) for stat in _stats(self.process.pid)) * PAGE_KIB
 
 
+def raise_file_limit() -> None:
+    """As many open files as we may have, here and in what we start."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def _stats(group: int) -> Iterator[list[str]]:
     """/proc/PID/stat from the state on, of every process in the group."""
     for path in Path("/proc").glob("[0-9]*/stat"):
@@ -127,7 +134,7 @@ def cpu_s_of(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) * TICK_S
 
 
-def wait_port(port: int, program: Program, seconds: float = 30.0) -> None:
+def wait_port(port: int, program: Program, seconds: float = 30.0, every_s: float = 0.02) -> None:
     """Until something listens; raises RuntimeError where the program ends before, with its last words."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -135,5 +142,5 @@ def wait_port(port: int, program: Program, seconds: float = 30.0) -> None:
             raise RuntimeError(program.last_words())
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
             return
-        time.sleep(0.02)
+        time.sleep(every_s)
     raise RuntimeError(f"it does not listen after {seconds:g} s: {program.last_words()}")

@@ -5,7 +5,6 @@ should run meanwhile. Needs Linux, two cores, a C compiler; peers that are not t
 """
 
 import argparse
-import resource
 import signal
 import sys
 import tempfile
@@ -39,7 +38,7 @@ def main() -> None:
     given = parser.parse_args()
     names = list(EXPERIMENTS) if given.experiment == "all" else [given.experiment]
     cores = rig.Cores.of_machine()
-    raise_file_limit()
+    rig.raise_file_limit()
     build()
     print(f"{heading(_store_version(cores), cores)}\n", flush=True)
     measured = True
@@ -51,12 +50,6 @@ def main() -> None:
                 print(f"{found.text()}\n", flush=True)
                 measured &= OURS not in found.absent
     sys.exit(0 if measured else 1)
-
-
-def raise_file_limit() -> None:
-    """As many open files as we may have, here and in what we start."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _store_version(cores: rig.Cores) -> str:
