@@ -83,6 +83,7 @@ OWNERS = {
         "ticker.candles",
         "ticker.store.candle_store",
         "ticker.archive",
+        "ticker.importing.folding",
         "ticker.importing.importer",
         "ticker.history",
         "ticker.ingest.backfill",

@@ -57,8 +57,9 @@ def import_files(
     A second run goes on where the first was stopped. Exit code 1: there were bad rows, the others are in.
     """
     from ticker.archiving import needed_archive
+    from ticker.importing.counting import Result
     from ticker.importing.existing import days_free_before, tell
-    from ticker.importing.importer import Importer, Result
+    from ticker.importing.importer import Importer
     from ticker.importing.rows import Options, look_at
     from ticker.importing.told import columns_of, import_text, zone_of
     from ticker.importing.values import Timing

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from redis.asyncio import Redis
 
 from feeds.listings import replayed_listing
+from ticker.archive import tables
 from ticker.archive.archive import Archive
+from ticker.archive.layout import CANDLES, File
+from ticker.candles.candle import Origin
 from ticker.candles.interval import INTERVALS, STORED, bounds
-from ticker.importing.importer import live_since
 from ticker.store import archived, catalog
 from ticker.store.candle_store import CandleReader
 from ticker.store.tick_stream import KINDS, TickReader
@@ -50,3 +52,34 @@ async def tell(client: Redis, symbols: Sequence[str]) -> list[str]:
         await catalog.check_schema(client)
         await catalog.register(client, [replayed_listing(symbol) for symbol in new], FEED)
     return new
+
+
+def live_since(archive: Archive, symbol: str) -> int | None:
+    """The time of the oldest row that was not imported, in microseconds; None where there is none.
+
+    What was imported lies before all else, so the first file that has something else is found by halving.
+    """
+    found = [
+        stretch.low.at * 1000
+        for kind in ("trades", "quotes")
+        for stretch in archive.index.again(kind, symbol).stretches
+        if stretch.file.generation
+    ]
+    for kind in CANDLES:
+        parts = archive.index.again(kind, symbol).stretches
+        low, high = 0, len(parts)
+        while low < high:
+            middle = (low + high) // 2
+            if _live_times(archive, parts[middle].file):
+                high = middle
+            else:
+                low = middle + 1
+        if low < len(parts):
+            found.append(min(_live_times(archive, parts[low].file)))
+    return min(found, default=None)
+
+
+def _live_times(archive: Archive, file: File) -> list[int]:
+    candles = tables.candles_of(archive.files.table(file))
+    times: list[int] = candles.time[candles.column("origin") != Origin.IMPORT].tolist()
+    return times

@@ -1,53 +1,23 @@
 """Puts imported rows into the archive: all of a day of a symbol or nothing, and never what is there already."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from ticker.archive import tables
 from ticker.archive.archive import Archive, candle_file
 from ticker.archive.layout import CANDLES, END, IMPORT, File, Place, cut, period_of
-from ticker.candles.builder import SUM_MAX, CandleBuilder
-from ticker.candles.candle import NO_TRADE, TRILLION, Candle, Candles, Origin
+from ticker.candles.candle import Candles, Origin
 from ticker.candles.interval import INTERVALS, Interval, bounds
 from ticker.candles.rollup import roll_up
 from ticker.errors import ConfigError
-from ticker.importing.rows import BadRow, CandleRow, Row, Source, TickRow
+from ticker.importing.counting import BAD_SHOWN, Count, Result
+from ticker.importing.folding import candles_of, folded, keys_of, tick_columns
+from ticker.importing.rows import BadRow, Row, Source, TickRow
 from ticker.store.candle_store import merge
 
 S1, M1, D1 = INTERVALS["1s"], INTERVALS["1m"], INTERVALS["1d"]
-BAD_SHOWN = 20
-"""Bad rows that are kept to be shown; all are counted."""
-
-
-@dataclass(slots=True)
-class Count:
-    """What became of the rows of one kind and symbol."""
-
-    added: int = 0
-    there: int = 0
-    """In the archive already, from an earlier run."""
-    overlap: int = 0
-    """Of days that something else has rows of."""
-
-
-@dataclass(slots=True)
-class Result:
-    """What an import has done."""
-
-    counts: dict[tuple[str, str], Count] = field(default_factory=dict)
-    made: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """Candles that were folded from ticks, or rolled up from smaller candles."""
-    bad: int = 0
-    bad_rows: list[BadRow] = field(default_factory=list)
-
-    @property
-    def symbols(self) -> list[str]:
-        """Those of which something was added."""
-        return sorted({symbol for (_, symbol), count in self.counts.items() if count.added})
 
 
 @dataclass(slots=True)
@@ -126,7 +96,7 @@ class Importer:
         day.rows.sort(key=lambda row: row.time)
         count = self.result.counts.setdefault((kind, symbol), Count())
         if kind == "candles_1d":
-            self._add_days(symbol, _candles_of(day.rows), count)
+            self._add_days(symbol, candles_of(day.rows), count)
         elif self._is_too_late(symbol, day.opened):
             count.overlap += len(day.rows)
         elif kind in CANDLES:
@@ -144,7 +114,7 @@ class Importer:
         rows = [row for row in day.rows if isinstance(row, TickRow)]
         ends = Place(rows[0].time // 1000, 1), Place(rows[-1].time // 1000, len(rows))
         file = File(kind, symbol, day.period, *ends, 0, IMPORT)
-        made = self._folded(rows) if kind == "trades" else {}
+        made = folded(rows, self._archive.zone) if kind == "trades" else {}
         known = self._files(kind, symbol, day.period)
         if any(other.generation or other != file for other in known) or self._differs(symbol, day, made):
             count.overlap += len(rows)
@@ -157,23 +127,9 @@ class Importer:
             for interval, candles in made.items():
                 self._write(symbol, interval, candles)
             if not self._dry_run:
-                self._archive.write_table(file, tables.tick_columns(kind, _tick_columns(kind, rows), IMPORT))  # type: ignore[arg-type]
+                self._archive.write_table(file, tables.tick_columns(kind, tick_columns(kind, rows), IMPORT))  # type: ignore[arg-type]
         if made:
             self._note_span(symbol, day.opened)
-
-    def _folded(self, rows: Sequence[TickRow]) -> dict[Interval, Candles]:
-        """The candles of a day's trades."""
-        volume, turnover = _sums(rows)
-        if volume >= SUM_MAX or abs(turnover) >= SUM_MAX * TRILLION:
-            raise ConfigError(f"{rows[0].symbol} has a day with a volume of 2^60 millionths or more; expected less")
-        builders = [CandleBuilder(interval, self._archive.zone, 0, 0) for interval in (S1, M1)]
-        for seq, row in enumerate(rows, 1):
-            price, size = row.values
-            assert price is not None
-            assert size is not None
-            for builder in builders:
-                builder.add(row.time, price, size, seq)
-        return {builder.interval: _as_imported(builder.unclosed()) for builder in builders}
 
     def _differs(self, symbol: str, day: _Day, made: Mapping[Interval, Candles]) -> bool:
         """Whether the archive has other candles of a day than those of its trades."""
@@ -186,7 +142,7 @@ class Importer:
     # Candles
 
     def _add_candles(self, kind: str, symbol: str, day: _Day, count: Count) -> None:
-        interval, candles = CANDLES[kind], _candles_of(day.rows)
+        interval, candles = CANDLES[kind], candles_of(day.rows)
         count.overlap += len(day.rows) - len(candles)
         known = self._files(kind, symbol, day.period)
         file = _candle_file(symbol, interval, day.period, candles)
@@ -211,7 +167,7 @@ class Importer:
         early = np.array([not self._is_too_late(symbol, time) for time in candles.time.tolist()], bool)
         known, _ = self._known_days(symbol, candles)
         there = np.isin(candles.time, known.time)
-        same = np.isin(_keys(candles), _keys(known))
+        same = np.isin(keys_of(candles), keys_of(known))
         count.there += int((early & same).sum())
         count.overlap += int((~early | (there & ~same)).sum())
         count.added += self._write_days(symbol, Candles(candles.data[:, early & ~there]))
@@ -267,73 +223,5 @@ class Importer:
         self._spans[symbol] = min(start, opened), max(until, end)
 
 
-def live_since(archive: Archive, symbol: str) -> int | None:
-    """The time of the oldest row that was not imported, in microseconds; None where there is none.
-
-    What was imported lies before all else, so the first file that has something else is found by halving.
-    """
-    found = [
-        stretch.low.at * 1000
-        for kind in ("trades", "quotes")
-        for stretch in archive.index.again(kind, symbol).stretches
-        if stretch.file.generation
-    ]
-    for kind in CANDLES:
-        parts = archive.index.again(kind, symbol).stretches
-        low, high = 0, len(parts)
-        while low < high:
-            middle = (low + high) // 2
-            if _live_times(archive, parts[middle].file):
-                high = middle
-            else:
-                low = middle + 1
-        if low < len(parts):
-            found.append(min(_live_times(archive, parts[low].file)))
-    return min(found, default=None)
-
-
-def _live_times(archive: Archive, file: File) -> list[int]:
-    candles = tables.candles_of(archive.files.table(file))
-    times: list[int] = candles.time[candles.column("origin") != Origin.IMPORT].tolist()
-    return times
-
-
 def _candle_file(symbol: str, interval: Interval, period: str, candles: Candles) -> File:
     return candle_file(f"candles_{interval.name}", symbol, period, candles)
-
-
-def _candles_of(rows: Iterable[Row]) -> Candles:
-    """The candles of rows in order of time; of two of one time, the first."""
-    by_time: dict[int, Candle] = {}
-    for row in rows:
-        assert isinstance(row, CandleRow)
-        by_time.setdefault(row.time, row.candle)
-    return Candles.of(by_time.values())
-
-
-def _sums(rows: Sequence[TickRow]) -> tuple[int, int]:
-    """Of sizes and of price x size."""
-    pairs = [(row.values[0] or 0, row.values[1] or 0) for row in rows]
-    return sum(size for _, size in pairs), sum(abs(price) * size for price, size in pairs)
-
-
-def _as_imported(candles: Sequence[Candle]) -> Candles:
-    return Candles.of(c._replace(first_seq=NO_TRADE, seq=0, origin=Origin.IMPORT) for c in candles)
-
-
-def _tick_columns(kind: str, rows: Sequence[TickRow]) -> dict[str, Any]:
-    times = np.array([row.time for row in rows], np.int64)
-    columns: dict[str, Any] = {"time": times, "id_ms": times // 1000, "seq": np.arange(1, len(rows) + 1)}
-    for number, name in enumerate(tables.VALUES[kind]):
-        found = [row.values[number] for row in rows]
-        mask = [value is None for value in found]
-        plain = np.array([value or 0 for value in found], np.int64)
-        columns[name] = np.ma.array(plain, mask=mask) if any(mask) else plain
-    for number, name in enumerate(("id", "exchange", "conditions")):
-        columns[name] = [row.texts[number] for row in rows]
-    return columns
-
-
-def _keys(candles: Candles) -> Any:
-    """What makes a candle the same as another: all its fields."""
-    return np.array([hash(row) for row in candles.rows()], np.int64)

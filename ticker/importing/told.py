@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ticker.errors import ConfigError
-from ticker.importing.importer import BAD_SHOWN, Count, Result
+from ticker.importing.counting import BAD_SHOWN, Count, Result
 
 OURS = (
     *("time", "symbol", "price", "size", "bid", "bid_size", "ask", "ask_size", "id", "exchange", "conditions"),

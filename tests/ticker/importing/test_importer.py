@@ -14,8 +14,8 @@ from ticker.archive.verify import verify
 from ticker.candles.candle import NO_TRADE, Origin
 from ticker.candles.interval import INTERVALS
 from ticker.errors import ConfigError
-from ticker.importing.existing import days_free_before, tell
-from ticker.importing.importer import Importer, live_since
+from ticker.importing.existing import days_free_before, live_since, tell
+from ticker.importing.importer import Importer
 from ticker.importing.rows import Options, look_at
 from ticker.importing.values import Timing
 from ticker.ingest.archiver import Archiver
