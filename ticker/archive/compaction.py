@@ -64,6 +64,7 @@ def _merge(archive: Archive, run: Sequence[Stretch]) -> None:
     parts = [tables.rows_from(head.kind, archive.files.table(part.file), part.low) for part in run]
     rows = pa.concat_tables(parts).combine_chunks()
     count = rows.num_rows if head.kind in CANDLES else 0
-    whole = File(head.kind, head.symbol, head.period, head.first, tail.last, head.generation, head.epoch, count)
+    ends, revision = (head.first, tail.last), max(part.file.revision for part in run)
+    whole = File(head.kind, head.symbol, head.period, *ends, head.generation, head.epoch, count, revision)
     archive.write_table(whole, rows)
     archive.remove(head.kind, head.symbol, [part.file for part in run if part.file != whole])

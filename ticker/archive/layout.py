@@ -27,7 +27,7 @@ IMPORT = "import"
 
 DAY = INTERVALS["1d"]
 TICK_NAME = re.compile(r"([0-9]{4,9})\.([a-z0-9]{1,16})\.([0-9]+)-([0-9]+)\.([0-9]+)-([0-9]+)\.parquet")
-CANDLE_NAME = re.compile(r"([0-9]+)-([0-9]+)\.([0-9]+)\.parquet")
+CANDLE_NAME = re.compile(r"([0-9]+)-([0-9]+)\.([0-9]+)(?:\.([0-9]+))?\.parquet")
 FOLDER = re.compile(r"([a-z0-9_]+)/symbol=([A-Z0-9][A-Z0-9.\-]{0,15})/(?:date|year)=([0-9\-]{4,10})/([^/]+)")
 
 
@@ -58,12 +58,15 @@ class File:
     epoch: str = ""
     candles: int = 0
     """How many, as there may be none for a time."""
+    revision: int = 0
+    """How often candles of this time were changed after they had been written: no file is ever written over by another."""
 
     @property
     def name(self) -> str:
         """Without its folder."""
         if self.kind in CANDLES:
-            return f"{self.first.at}-{self.last.at}.{self.candles}.parquet"
+            revision = f".{self.revision}" if self.revision else ""
+            return f"{self.first.at}-{self.last.at}.{self.candles}{revision}.parquet"
         return (
             f"{self.generation:04d}.{self.epoch}.{self.first.at}-{self.first.seq}"
             f".{self.last.at}-{self.last.seq}.parquet"
@@ -98,9 +101,10 @@ def parse(path: str) -> File | None:
     kind, symbol, period, name = found.groups()
     if kind in CANDLES:
         told = CANDLE_NAME.fullmatch(name)
-        return (
-            File(kind, symbol, period, Place(int(told[1])), Place(int(told[2])), candles=int(told[3])) if told else None
-        )
+        if told is None:
+            return None
+        ends = Place(int(told[1])), Place(int(told[2]))
+        return File(kind, symbol, period, *ends, candles=int(told[3]), revision=int(told[4] or 0))
     if told := TICK_NAME.fullmatch(name):
         first, last = Place(int(told[3]), int(told[4])), Place(int(told[5]), int(told[6]))
         return File(kind, symbol, period, first, last, int(told[1]), told[2])
@@ -177,6 +181,6 @@ def superseded(files: Sequence[File]) -> list[File]:
     return gone
 
 
-def _longest_first(file: File) -> tuple[Place, Place, int]:
-    """Order by the first row; of files that begin alike the one that reaches furthest, then the one with most rows."""
-    return file.first, Place(-file.last.at, -file.last.seq), -file.rows
+def _longest_first(file: File) -> tuple[Place, Place, int, int]:
+    """Order by the first row; of files that begin alike the one that reaches furthest, has most rows, was changed last."""
+    return file.first, Place(-file.last.at, -file.last.seq), -file.rows, -file.revision

@@ -52,13 +52,14 @@ def import_files(
     config_file: Path | None,
     redis_url: str | None,
 ) -> None:
-    """Load trades, quotes or candles of before the live record from FILES, CSV or Parquet, into the archive.
+    """Load trades, quotes or candles of before the live record, and of its outages, from FILES, CSV or Parquet.
 
     A second run goes on where the first was stopped. Exit code 1: there were bad rows, the others are in.
     """
     from ticker.archiving import needed_archive
     from ticker.importing.counting import Result
-    from ticker.importing.existing import days_free_before, tell
+    from ticker.importing.existing import days_free_before, holes, tell
+    from ticker.importing.filling import fill
     from ticker.importing.importer import Importer
     from ticker.importing.rows import Options, look_at
     from ticker.importing.told import columns_of, import_text, zone_of
@@ -74,7 +75,11 @@ def import_files(
         async with connect(config.redis.address, name="ticker-import") as client:
             await check_server(client)
             limits = await days_free_before(client, archive)
-            importer = Importer(archive, options.interval, limits, wall_us(), dry_run=dry_run, strict=strict)
+            late_us = config.candles.grace_ms * 1_000 + config.candles.lateness_s * 1_000_000
+            now = wall_us()
+            missing = await holes(client, late_us, now)
+            times = {symbol: found.times for symbol, found in missing.items()}
+            importer = Importer(archive, options.interval, limits, now, dry_run=dry_run, strict=strict, outages=times)
             for source in sources:
                 with click.progressbar(
                     length=source.path.stat().st_size, label=source.path.name, file=sys.stderr
@@ -83,6 +88,8 @@ def import_files(
             result = importer.finish()
             if not dry_run:
                 await tell(client, result.symbols)
+            for missed in importer.missed.found:
+                await fill(client, missed, missing[missed.symbol].final, archive.zone, result, dry_run=dry_run)
             return result
 
     result = run_to_end(load())

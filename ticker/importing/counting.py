@@ -18,6 +18,10 @@ class Count:
     """In the archive already, from an earlier run."""
     overlap: int = 0
     """Of days that something else has rows of."""
+    filled: int = 0
+    """In candles of an outage; ticks are in these and nowhere else."""
+    no_place: int = 0
+    """Quotes of an outage: no candle is made of them."""
 
 
 @dataclass(slots=True)

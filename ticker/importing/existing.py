@@ -1,7 +1,9 @@
-"""Finds where the live record of each symbol begins: imports end with the day before."""
+"""Finds where the live record of each symbol begins, before which imports end, and the outages in it, into which they go."""
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from redis.asyncio import Redis
 
@@ -11,7 +13,7 @@ from ticker.archive.archive import Archive
 from ticker.archive.layout import CANDLES, File
 from ticker.candles.candle import Origin
 from ticker.candles.interval import INTERVALS, STORED, bounds
-from ticker.store import archived, catalog
+from ticker.store import archived, catalog, keys, outages
 from ticker.store.candle_store import CandleReader
 from ticker.store.tick_stream import KINDS, TickReader
 
@@ -40,6 +42,43 @@ async def _times(client: Redis, symbol: str) -> list[int | None]:
         *(None if one.oldest is None else one.oldest[0] * 1000 for one in kept),
         *(None if one is None else one.time for one in oldest),
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Holes:
+    """The times of a symbol's live record in which something may be missing."""
+
+    times: tuple[tuple[int, int], ...]
+    """Outages that are over, in order; those that touch are one."""
+    final: int
+    """No live trade of before this moment is accepted any more; no outage ends later."""
+
+
+async def holes(client: Redis, late_us: int, now: int) -> dict[str, Holes]:
+    """Those of every symbol that has any; `late_us`: how late behind its feed's clock a trade may come."""
+    by_feed: dict[str, Holes] = {}
+    found = {}
+    clocks: Any = await client.hgetall(keys.CLOCKS)
+    for symbol, listing in (await catalog.read(client)).items():
+        feed = str(listing.get("feed", ""))
+        if feed not in by_feed:
+            final = min(int(clocks.get(feed.encode(), 0)), now) - late_us
+            over, _ = await outages.read(client, feed)
+            by_feed[feed] = Holes(_joined([(one.begin, min(one.end or 0, final)) for one in over]), final)
+        if by_feed[feed].times:
+            found[symbol] = by_feed[feed]
+    return found
+
+
+def _joined(times: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """In order, those that touch or overlap as one."""
+    made: list[tuple[int, int]] = []
+    for begin, end in sorted(one for one in times if one[0] < one[1]):
+        if made and begin <= made[-1][1]:
+            made[-1] = made[-1][0], max(made[-1][1], end)
+        else:
+            made.append((begin, end))
+    return tuple(made)
 
 
 async def tell(client: Redis, symbols: Sequence[str]) -> list[str]:

@@ -40,6 +40,12 @@ def candles_of(rows: Iterable[Row]) -> Candles:
     return Candles.of(by_time.values())
 
 
+def in_order(parts: Sequence[Candles]) -> Candles:
+    """Candles of different times, in order of these."""
+    both = Candles.joined(parts).data
+    return Candles(both[:, np.argsort(both[0], kind="stable")])
+
+
 def _sums(rows: Sequence[TickRow]) -> tuple[int, int]:
     """Of sizes and of price x size."""
     pairs = [(row.values[0] or 0, row.values[1] or 0) for row in rows]

@@ -1,6 +1,6 @@
 """Puts imported rows into the archive: all of a day of a symbol or nothing, and never what is there already."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +14,7 @@ from ticker.candles.rollup import roll_up
 from ticker.errors import ConfigError
 from ticker.importing.counting import BAD_SHOWN, Count, Result
 from ticker.importing.folding import candles_of, folded, keys_of, tick_columns
+from ticker.importing.missed import MissedRows
 from ticker.importing.rows import BadRow, Row, Source, TickRow
 from ticker.store.candle_store import merge
 
@@ -31,16 +32,29 @@ class _Day:
 
 
 class Importer:
-    """Takes rows file by file. `limits` says for each symbol before which moment its days may be added."""
+    """Takes rows file by file. `limits` says for each symbol before which moment its days may be added.
+
+    `outages`: for each symbol the times, in order, in which its live record may miss something. What files have of these is
+    put together in `missed`; it is for the store.
+    """
 
     def __init__(
-        self, archive: Archive, interval: Interval, limits: Mapping[str, int], now: int, *, dry_run: bool, strict: bool
+        self,
+        archive: Archive,
+        interval: Interval,
+        limits: Mapping[str, int],
+        now: int,
+        *,
+        dry_run: bool,
+        strict: bool,
+        outages: Mapping[str, Sequence[tuple[int, int]]] | None = None,
     ) -> None:
         """`now`: the moment of the import; a day that is not over is not taken."""
         self.result = Result()
         self._archive = archive
         self._interval = interval
         self._limits = limits
+        self.missed = MissedRows(outages or {}, archive.zone)
         self._today = bounds(D1, now, archive.zone)[0]
         self._dry_run, self._strict = dry_run, strict
         self._days: dict[tuple[str, str], _Day] = {}
@@ -96,9 +110,11 @@ class Importer:
         day.rows.sort(key=lambda row: row.time)
         count = self.result.counts.setdefault((kind, symbol), Count())
         if kind == "candles_1d":
-            self._add_days(symbol, candles_of(day.rows), count)
+            late = [row for row in day.rows if self._is_too_late(symbol, row.time)]
+            self.missed.take(kind, symbol, late, count)
+            self._add_days(symbol, candles_of(row for row in day.rows if row not in late), count)
         elif self._is_too_late(symbol, day.opened):
-            count.overlap += len(day.rows)
+            self.missed.take(kind, symbol, day.rows, count)
         elif kind in CANDLES:
             self._add_candles(kind, symbol, day, count)
         else:
@@ -164,13 +180,12 @@ class Importer:
 
     def _add_days(self, symbol: str, candles: Candles, count: Count) -> None:
         """Candles of `1d`: each by itself, as a year has days of both."""
-        early = np.array([not self._is_too_late(symbol, time) for time in candles.time.tolist()], bool)
         known, _ = self._known_days(symbol, candles)
         there = np.isin(candles.time, known.time)
         same = np.isin(keys_of(candles), keys_of(known))
-        count.there += int((early & same).sum())
-        count.overlap += int((~early | (there & ~same)).sum())
-        count.added += self._write_days(symbol, Candles(candles.data[:, early & ~there]))
+        count.there += int(same.sum())
+        count.overlap += int((there & ~same).sum())
+        count.added += self._write_days(symbol, Candles(candles.data[:, ~there]))
 
     def _roll_up_days(self, symbol: str, start: int, end: int) -> None:
         """The days of minutes that were added, now or by a run that was stopped before it came to this."""

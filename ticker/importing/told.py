@@ -55,8 +55,15 @@ def _count_text(count: Count, *, dry_run: bool) -> str:
     parts = [f"{count.added} {'would be added' if dry_run else 'added'}"]
     if count.there:
         parts.append(f"{count.there} there already")
+    if count.filled:
+        parts.append(f"{count.filled} {'would go' if dry_run else 'put'} into outages, as candles")
+    if count.no_place:
+        parts.append(
+            f"{count.no_place} left out: quotes of an outage have no place among the numbers that are given out"
+        )
     if count.overlap:
         parts.append(
-            f"{count.overlap} left out: their days have other rows, are those of the live record, or are not over"
+            f"{count.overlap} left out: their days have other rows, are not over, or are those of the live record, "
+            "which has candles of their time or no outage there"
         )
     return ", ".join(parts)

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from feeds.feed import CLOCK_END
 from ticker import metrics
 from ticker.archive.archive import Archive
+from ticker.archive.changing import change_candles
 from ticker.archive.compaction import compact
 from ticker.archive.layout import FIRST, KINDS, Place
 from ticker.candles.candle import Candles
@@ -163,10 +164,27 @@ class Archiver:
             if len(block.closed):
                 low = int(block.closed.time[-1]) + 1
                 last = Place(low - 1)
+        if last > FIRST and not self._stopping:
+            await self._archive_again(symbol, base, last.at)
         if last > FIRST:
             self._candles_done[symbol, base.name] = last.at
             await self._note(kind, symbol, last)
         return rows
+
+    async def _archive_again(self, symbol: str, base: Interval, last: int) -> None:
+        """Archive anew what was imported into outages after it had been archived, up to what is archived."""
+        noted = await archived.again(self._client, symbol, base.name)
+        if noted is None:
+            return
+        low, high = noted[0], min(noted[1], last + 1)
+        while low < high and not self._stopping:
+            block = await self._chunks.read(symbol, base, low, high, newest=False)
+            if len(block.closed):
+                await asyncio.to_thread(change_candles, self._archive, symbol, base, block.closed)
+                low = int(block.closed.time[-1]) + 1
+            if block.complete or not len(block.closed):
+                await archived.done_again(self._client, symbol, base.name, noted)
+                return
 
     async def _write_candles(self, symbol: str, base: Interval, candles: Candles) -> int:
         if len(candles):

@@ -10,6 +10,7 @@ from ticker import metrics
 from ticker.candles.interval import STORED, Interval
 from ticker.config import Config
 from ticker.errors import ArchiveError
+from ticker.store import archived
 from ticker.store.candle_store import CandleReader
 from ticker.store.tick_stream import KINDS, Kind, TickReader
 
@@ -23,6 +24,7 @@ class Housekeeping:
     """Trims one symbol after the other, at the clock of its feed."""
 
     def __init__(self, client: Redis, config: Config, archiver: "Archiver | None") -> None:
+        self._client = client
         self._retention = config.retention
         self._limits = config.limits
         self._streams, self._chunks = TickReader(client), CandleReader(client)
@@ -82,6 +84,8 @@ class Housekeeping:
         if self._archiver is not None:
             done = self._archiver.candles_done(symbol, base)
             allowed, overdue = 0 if done is None else done + 1, old - self._limits.unarchived_s * 1_000_000
+            if again := await archived.again(self._client, symbol, base.name):
+                allowed = min(allowed, again[0])
         gone = await self._chunks.trim(symbol, base, max(min(old, allowed), overdue))
         if gone and overdue > allowed:
             metrics.met("unarchived_s")

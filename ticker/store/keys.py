@@ -73,5 +73,5 @@ def chunk_index(symbol: str, interval: str) -> str:
 
 
 def archived(symbol: str) -> str:
-    """Hash: kind -> the last that is in the archive"""
+    """Hash: kind -> the last that is in the archive; `imports`; `again_<interval>` -> candles that are to be archived again"""
     return f"ticker:archived:{{{symbol}}}"

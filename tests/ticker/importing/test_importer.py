@@ -72,7 +72,7 @@ def load(archive, *paths, limits=None, interval="1m", now=NOON, dry_run=False, s
 
 
 def counts(result):
-    return {key: tuple(asdict(count).values()) for key, count in result.counts.items()}
+    return {key: tuple(asdict(count).values())[:3] for key, count in result.counts.items()}
 
 
 def ticks(archive, symbol="AAPL", kind="trades"):
