@@ -33,6 +33,9 @@ class Params:
             if name in self._given:
                 raise BadRequest(f"{name!r} is given twice", name)
             self._given[name] = value
+        for name, parameter in known.items():
+            if parameter.required and not self._given.get(name):
+                raise BadRequest(f"{name!r} is needed: {parameter.description}", name)
 
     def text(self, name: str) -> str | None:
         """As it is, None where it is not given."""
@@ -88,9 +91,7 @@ class Params:
 
     def symbols(self, known: Mapping[str, object]) -> tuple[list[str], list[str]]:
         """`symbols=A,B` or `*`: those that are known, and those that are not."""
-        value = self._given.get("symbols")
-        if not value:
-            raise BadRequest("'symbols' is needed: names with commas between them, or *", "symbols")
+        value = self._given["symbols"]
         names = list(known) if value == "*" else list(dict.fromkeys(value.split(",")))
         for name in names:
             check_symbol(name, "symbols")

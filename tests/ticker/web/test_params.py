@@ -19,7 +19,7 @@ NOON = 1_795_176_000_000_000
 
 
 def params(**given_values: str) -> Params:
-    return Params(list(given_values.items()), KNOWN)
+    return Params(list(({"symbols": "AAPL"} | given_values).items()), KNOWN)
 
 
 def refused(call, *args) -> BadRequest:
@@ -317,8 +317,10 @@ def test_symbols_are_parted_into_known_and_unknown():
 @pytest.mark.parametrize("value", [None, "", ",", "AAPL,", "AAPL,,MSFT", "aapl", "*,AAPL", "AAPL, MSFT", "**"])
 def test_symbols_that_are_none_are_refused(value):
     """As a whole, by the name of the parameter."""
-    given_values = {} if value is None else {"symbols": value}
-    assert refused(params(**given_values).symbols, {"AAPL": 1}).parameter == "symbols"
+    query = [] if value is None else [("symbols", value)]
+    error = refused(lambda: Params(query, KNOWN).symbols({"AAPL": 1}))
+    assert error.parameter == "symbols"
+    assert value or str(error) == "'symbols' is needed: names with commas between them, or `*` for all"
 
 
 def test_places_are_given_by_symbol():
