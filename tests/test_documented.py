@@ -23,7 +23,7 @@ from ticker.errors import ConfigError
 from ticker.feed_state import FeedState
 from ticker.limits import LIMITS
 from ticker.store import keys
-from ticker.web import messages, stream, subscriptions
+from ticker.web import message_schemas, messages, stream, subscriptions
 from ticker.web.operations import OPERATIONS, Operation, Parameter
 
 REPOSITORY = Path(__file__).parents[1]
@@ -175,6 +175,7 @@ def test_every_message_is_documented() -> None:
     types = OTHER_TYPES.union(*map(types_of, sources))
     assert {"welcome", "subscribed", "pong", "error"} <= types
     assert missing([*messages.FIELDS, *messages.CHANNELS, *sorted(types)], text) == []
+    assert types | {"slow"} == set(message_schemas.EVENTS)
 
 
 def test_every_command_and_option_is_documented() -> None:

@@ -29,6 +29,8 @@ for _command in (
     archives.import_files,
     archives.archive_group,
     documents.show_config,
+    documents.show_openapi,
+    documents.show_asyncapi,
 ):
     cli.add_command(_command)
 

@@ -28,6 +28,7 @@ class Parameter:
     default: str | None = None
     code: str | None = None
     """The `code` of an answer that refuses it, where that is a special one."""
+    required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,16 @@ class Operation:
     summary: str
     parameters: Mapping[str, Parameter]
     formats: tuple[str, ...] = JSON
+
+    @property
+    def of_symbol(self) -> bool:
+        """Whether the path names a symbol."""
+        return "{symbol}" in self.path
+
+    @property
+    def has_tag(self) -> bool:
+        """Whether its answers carry an `ETag`, as all of history do."""
+        return self.formats == FORMATS
 
     def parameter(self, name: str) -> Parameter:
         """One of the parameters behind the `?`."""
@@ -72,7 +83,7 @@ FILL = Parameter(
 )
 FORMAT = Parameter("format", "choice", "the format of the answer, whatever `Accept` says", FORMATS, default="json")
 ONLY_JSON = Parameter("format", "choice", "the format of the answer", JSON, default="json")
-SYMBOLS = Parameter("symbols", "symbols", "names with commas between them, or `*` for all")
+SYMBOLS = Parameter("symbols", "symbols", "names with commas between them, or `*` for all", required=True)
 QUERY = Parameter("query", "text", "part of a symbol or name, in any case")
 
 _PAGE = (START, END, LIMIT, CURSOR, ORDER, FORMAT)

@@ -6,6 +6,7 @@ from starlette.websockets import WebSocket
 
 from ticker import metrics
 from ticker.web import messages, pages
+from ticker.web.documents import Documents
 from ticker.web.gateway import Gateway
 from ticker.web.history import Handler, History
 from ticker.web.messages import RequestError
@@ -22,10 +23,13 @@ from ticker.web.uvicorn_websocket import IMPORT_STRING, TickerWebSocket
 def routes(gateway: Gateway, history: History, rest: Rest, ops: Ops) -> list[BaseRoute]:
     """Every path."""
     shown = pages.Pages(pages.BUILT, pages.SMALL)
+    documents = Documents(gateway.config)
     return [
         WebSocketRoute("/v1/stream", StreamEndpoint(gateway)),
         *(Route(OPERATIONS[name].path, handler) for name, handler in _handlers(history, rest).items()),
         *ops.routes(),
+        Route("/openapi.json", documents.openapi),
+        Route("/asyncapi.json", documents.asyncapi),
         Route("/", shown.root),
         Route("/licenses.md", shown.licences),
         Mount("/assets", shown.assets),

@@ -16,16 +16,21 @@ import httpx
 import pytest
 import uvicorn
 import uvloop
+from closed_schemas import Validator
 from redis.asyncio import Redis
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from ticker.app import create_app
+from ticker.config import Config
 from ticker.serve import uvicorn_config
 from ticker.store.embedded import EmbeddedServer
+from ticker.web import asyncapi, message_schemas
 from ticker.web.gateway import Gateway
 
 DEADLINE_S = 15.0
+EVENTS = {kind: Validator(asyncapi.document(Config()), schema) for kind, schema in message_schemas.EVENTS.items()}
+"""What any client of any test gets must be what the document of the WebSocket says."""
 
 
 def pytest_asyncio_loop_factories(
@@ -50,6 +55,7 @@ class Client:
         async with asyncio.timeout(timeout_s):
             while True:
                 message = json.loads(await self.socket.recv())
+                assert EVENTS[message["type"]].complaints(message) == [], message
                 if message["type"] != "heartbeat":
                     return message
 
