@@ -371,8 +371,10 @@ async def test_ticks_pour_in_while_clients_resume(service, tape, stored):
         last = seq
         while last < 6000:
             message = await client.receive()
-            assert (message["type"], message["seq"]) == ("trade", last + 1)
-            last = message["seq"]
+            if message["type"] != "service":
+                # A machine that is too slow for what pours in is told of as stale; nothing is missing for that.
+                assert (message["type"], message.get("seq")) == ("trade", last + 1), message
+                last = message["seq"]
         await client.socket.close()
 
     pouring = asyncio.create_task(pour())
