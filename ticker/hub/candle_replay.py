@@ -1,10 +1,10 @@
 """Brings a client that comes with a position up to the candles as they form, then lets it join them.
 
 Every candle that a trade behind its position has touched carries a higher number than the position, and is sent once, as it
-now stands: first those that cannot change any more, from the store and as fast as the client reads, then those that the fold
-holds, in the same turn in which the client joins. They go out in the order of their numbers, so that a client that is cut
-off again goes on from the last number that it has. The store has them in order of time, which is another where trades came
-late: a candle waits until none that is still to be read can have a lower number.
+now stands: first those that cannot change any more, from the store, then those that the fold holds, the last of them in the
+same turn in which the client joins; all as fast as the client reads. They go out in the order of their numbers, so that a
+client that is cut off again goes on from the last number that it has. The store has them in order of time, which is another
+where trades came late: a candle waits until none that is still to be read can have a lower number.
 """
 
 import asyncio
@@ -56,6 +56,7 @@ class _Item:
         "seq",
         "topic",
         "track",
+        "unclosed",
     )
 
     def __init__(self, topic: Topic, asked: Position, track: Track) -> None:
@@ -71,6 +72,8 @@ class _Item:
         """A reset went out: the client has given up the candle that holds the trade `seq` too, where others were in it."""
         self.seen = 0
         """The fold had trades up to this number when stored candles were read, and what it held was not read."""
+        self.unclosed: set[int] = set()
+        """The times of those that were sent before they were closed."""
         self.ahead: dict[int, int] = {}
         """Of the stored candles that were read, those with later trades: their numbers by their times."""
         self.rows: list[tuple[int, Candle]] = []
@@ -96,9 +99,20 @@ class _Item:
         """Whether the client does not have the candle as it stands."""
         return candle.seq > self.seq or (self.again and candle.seq == self.seq > 0)
 
-    def was_read(self, candle: Candle) -> bool:
-        """Whether a candle of the fold was among the stored ones, as it stands."""
-        return candle.time < self.next and candle.seq <= self.ahead.get(candle.time, self.seen)
+    def lacks(self, candle: Candle, final: bool) -> bool:
+        """The same of one that the fold holds: it may have been sent while it was not closed, or was read already."""
+        if final and candle.time in self.unclosed:
+            return True
+        was_read = candle.time < self.next and candle.seq <= self.ahead.get(candle.time, self.seen)
+        return self.concerns(candle) and not was_read
+
+    def sent(self, candle: Candle, *, final: bool) -> None:
+        """The client has one of the fold's candles, and with it all that was touched before."""
+        self.seq, self.again = max(self.seq, candle.seq), False
+        if final:
+            self.unclosed.discard(candle.time)
+        else:
+            self.unclosed.add(candle.time)
 
     def begins(self, begin: Begin) -> None:
         """Stored candles are to be read from here on, and nothing of them was."""
@@ -112,7 +126,7 @@ class _Item:
         for candle in page.candles:
             if candle.seq > self.seen:
                 self.ahead[candle.time] = candle.seq
-            if self.concerns(candle):
+            if self.concerns(candle) or candle.time in self.unclosed:
                 heappush(self.rows, (candle.seq, candle))
 
     def withdraw(self) -> bytes | None:
@@ -228,13 +242,19 @@ class CandleReplay:
             size += self._advance(item, frames, most_bytes - size)
             if not self._read_up(item):
                 lacking.append(item)
-        if not lacking and size < most_bytes:
-            for item in self._items.values():
-                self._add_held(item, frames)
+        done: list[Topic] = []
+        for item in self._items.values() if not lacking else ():
+            if size >= most_bytes:
+                break
+            added, whole = self._add_held(item, frames, most_bytes - size)
+            size += added
+            if whole:
+                done.append(item.topic)
         self._write(frames)
-        if not lacking and size < most_bytes:
-            self._upstream.hub.bring_in(self._client, self._items)
-            self.close()
+        if done:
+            self._upstream.hub.bring_in(self._client, done)
+            for topic in done:
+                self._drop(topic)
         return [item for item in lacking if not item.ready(self._upstream.past.reach_us)]
 
     def _advance(self, item: _Item, frames: list[bytes], most_bytes: int) -> int:
@@ -259,14 +279,20 @@ class CandleReplay:
         oldest = fold.builder.oldest
         return oldest is None or item.next >= oldest
 
-    def _add_held(self, item: _Item, frames: list[bytes]) -> None:
-        """The candles that can still change, and those that waited for them."""
+    def _add_held(self, item: _Item, frames: list[bytes], most_bytes: int) -> tuple[int, bool]:
+        """Add candles that can still change, and those that waited for them; how many bytes, and whether that is all."""
         last = [(candle, True) for _, candle in item.rows]
-        item.rows.clear()
-        for candle, final in self._upstream.forming.stand(item.topic):
-            if item.concerns(candle) and not item.was_read(candle):
-                last.append((candle, final))
-        frames += [self._frame(item, candle, final=final) for candle, final in sorted(last, key=lambda row: row[0].seq)]
+        last += [row for row in self._upstream.forming.stand(item.topic) if item.lacks(*row)]
+        size = 0
+        for candle, final in sorted(last, key=lambda row: row[0].seq):
+            if size >= most_bytes:
+                # What changes before the next step has a higher number then than all that has been sent.
+                item.rows = [row for row in item.rows if row[0] > item.seq]
+                return size, False
+            frames.append(self._frame(item, candle, final=final))
+            size += len(frames[-1])
+            item.sent(candle, final=final)
+        return size, True
 
     def _frame(self, item: _Item, candle: Candle, *, final: bool) -> bytes:
         topic = item.topic

@@ -77,14 +77,14 @@ class Scene:
         self.track.epoch, self.track.seq = tip.epoch, tip.end.seq
         return Position(tip.epoch, tip.end.seq)
 
-    async def resume(self, seq, delivery=EVERY_MESSAGE):
+    async def resume(self, seq, delivery=EVERY_MESSAGE, topic=TOPIC):
         """A replay that has been answered."""
         epoch, _ = await self.tip()
-        await self.forming.watch(TOPIC)
-        replay = CandleReplay(self.client.subscriber, asyncio.Event(), self.upstream, {TOPIC: Position(epoch, seq)})
+        await self.forming.watch(topic)
+        replay = CandleReplay(self.client.subscriber, asyncio.Event(), self.upstream, {topic: Position(epoch, seq)})
         await replay.prepare(delivery)
         assert replay.current
-        self.hub.join(self.client.subscriber, [TOPIC], delivery, [TOPIC])
+        self.hub.join(self.client.subscriber, [topic], delivery, [topic])
         return replay
 
     async def pass_on(self, *seqs):
@@ -226,3 +226,23 @@ async def test_the_latest_of_candles_is_each_as_it_stands(scene, writer, tape, n
     scene.forming.publish()
     assert scene.got == [(2, 2, True), (3, 1, False), (4, 2, False)]
     assert [m["skipped"] for m in scene.client.got] == [0, 0, 0]
+
+
+async def test_what_the_fold_holds_goes_out_as_fast_as_the_client_reads(scene, writer, tape, noon):
+    """In pieces, each candle once, though some close in between: those that were sent before come as `final` too."""
+    await writer.write(*(tape.trade(time=noon + n * SECOND) for n in range(60)), clock=noon)
+    replay = await scene.resume(0, topic=Topic("candles", "AAPL", "1s"))
+    replay.step(1_000)
+    begun = scene.got
+    assert scene.client.door.writes == 1
+    assert begun == [(n, 1, False) for n in range(1, len(begun) + 1)]
+    assert len(begun) < 10
+    clock = noon + 59 * SECOND + 600_000
+    await writer.write(tape.trade(time=noon + 59 * SECOND + 1), clock=clock)
+    await scene.pass_on(61)
+    scene.forming.close(lambda symbol: clock)
+    await replay.run(1_000)
+    assert scene.got[len(begun) :] == [*((n, 1, True) for n in range(1, 60)), (61, 2, False)]
+    assert scene.client.door.writes > 10
+    assert not replay.topics
+    assert scene.client.subscriber.apart == frozenset()
