@@ -60,6 +60,8 @@ CONNECT_S = 2.0
 """A gateway serves without the store too, but gives it so long before it begins."""
 REPLAYS_A_TURN = 8
 """So many resuming clients are written to in one turn of the loop."""
+HISTORY_A_TURN = 1
+"""So many parts of history's answers are made in one turn of the loop, each of a millisecond or less."""
 
 FAILED = threading.Event()
 """Set once a part of the service has failed: the process ends in order, but not with exit code 0."""
@@ -147,8 +149,9 @@ def make_gateway(client: Redis, config: Config) -> Gateway:
     zone, candles = config.market.zone, config.candles
     cache = Cache(config.limits.history_cache_bytes)
     chunks, streams = CandleReader(client, cache.unpack), TickReader(client)
+    history_pace = Pace(HISTORY_A_TURN)
     grace_us, lateness_us = candles.grace_ms * 1000, candles.lateness_s * 1_000_000
-    candle_source, tick_source = sources(config, chunks, streams)
+    candle_source, tick_source = sources(config, CandleReader(client, cache.unpack, history_pace), streams)
     ahead_us = config.limits.tick_ahead_s * 1_000_000
     history = Doors(
         CandleHistory(client, candle_source, zone, grace_us, lateness_us, ahead_us),
@@ -159,6 +162,7 @@ def make_gateway(client: Redis, config: Config) -> Gateway:
         lambda feed: outages.read(client, feed),
         lambda: catalog.read(client),
         lambda: catalog.read_owners(client),
+        history_pace,
     )
     hub = Hub(monotonic, _soon, config.websocket.flush_ms / 1000, recorded=config.limits.replay_recorded)
     gateway = Gateway(config, hub, history)
@@ -244,7 +248,7 @@ def create_app(config: Config, feeds: Sequence[Feed] | None = None, *also: Part,
             yield {instant.KEY: instant.Instant(gateway.answers, limiter, perf_counter)}
 
     ops = Ops(gateway, _ping(client), lambda: ingester[0].status() if ingester else None)
-    history = History(gateway, Writer(gateway.history.cache))
+    history = History(gateway, Writer(gateway.history.cache, gateway.history.pace))
     return Starlette(
         routes=routes(gateway, history, Rest(gateway), ops),
         lifespan=lifespan,

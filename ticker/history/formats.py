@@ -9,25 +9,21 @@ import csv
 import io
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from hashlib import blake2b
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
 from ticker import codec
-from ticker.candles.candle import MILLION, Candles, vwaps
-from ticker.candles.interval import Interval
+from ticker.candles.candle import MILLION, vwaps
 from ticker.history.cache import Cache
 from ticker.history.choices import Format
-from ticker.store.tick_stream import Kind
+from ticker.history.rows import CandleRows, Rows, TickRows, blocks, digest, slices
 
-BLOCK_SLOTS = 64
-"""Candles that a block has room for; blocks begin at multiples, so that they are the same whatever the range is."""
-
-
+ROWS_A_TURN = 128
+"""Rows that are written without a pause: about half a millisecond, for which live messages may have to wait."""
 TURN = b""
-"""Stands where the rows of a symbol end."""
+"""Stands where so many rows were written, or where those of a symbol end."""
 
 
 class Piece:
@@ -62,73 +58,23 @@ Envelope = Mapping[str, Any]
 """What an answer says beside its rows, such as `next`."""
 
 
-@dataclass(frozen=True, slots=True)
-class CandleRows:
-    """Candles in rising order, of which the first `final` are closed."""
-
-    interval: Interval
-    candles: Candles
-    final: int
-    descending: bool = False
-    name: str = "candles"
-    symbol: str = ""
-
-    def __len__(self) -> int:
-        return len(self.candles)
-
-    def columns(self) -> dict[str, list[Any]]:
-        """A list a field, in the order asked for."""
-        made = codec.candle_columns(self.candles, self.final)
-        return {name: column[::-1] for name, column in made.items()} if self.descending else made
-
-
-@dataclass(frozen=True, slots=True)
-class TickRows:
-    """Stream entries, in the order asked for."""
-
-    name: Kind
-    entries: Sequence[Sequence[bytes]]
-    symbol: str = ""
-    _rows: list[dict[str, Any]] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Ticks as REST lists them: time first, seq last."""
-        if not self._rows:
-            for entry in self.entries:
-                row = codec.entry_fields(entry)
-                self._rows.append({"time": row.pop("time")} | row)
-        return self._rows
-
-    def columns(self) -> dict[str, list[Any]]:
-        """A list a field; optional fields only where a tick has them, and None where another has not."""
-        plain = codec.TRADE_FIELDS if self.name == "trades" else codec.QUOTE_FIELDS
-        rows = self.rows()
-        given = {name for row in rows for name in row}
-        optional = [name for name in codec.OPTIONAL_FIELDS if name in given]
-        names = ["time", *(name for name in plain if name not in ("time", "seq")), *optional, "seq"]
-        return {name: [row.get(name) for row in rows] for name in names}
-
-
-Rows = CandleRows | TickRows
-
-
 class Writer:
     """Writes answers, remembering blocks of rows."""
 
-    def __init__(self, cache: Cache) -> None:
+    def __init__(self, cache: Cache, pace: AbstractAsyncContextManager[None] | None = None) -> None:
+        """`pace` is around each part of an answer that is written."""
         self._cache = cache
+        self._pace = nullcontext() if pace is None else pace
 
     async def one(self, wanted: Format, rows: Rows, before: Envelope, after: Envelope) -> list[Piece]:
         """The answer for one symbol; `before` and `after` are what stands around its rows where there is an envelope."""
         if wanted == "json":
-            return _compact(self._envelope(rows, before, after))
+            return await self._paced(self._envelope(rows, before, after))
         if wanted == "columns":
-            return [Piece(codec.to_json({**before, rows.name: rows.columns(), **after}))]
+            async with self._pace:
+                return [Piece(codec.to_json({**before, rows.name: rows.columns(), **after}))]
         if wanted == "csv":
-            return _compact(self._csv([rows], with_symbol=False))
+            return await self._paced(self._csv([rows], with_symbol=False))
         return [Piece(await _arrow([rows], {**before, **after}, with_symbol=False))]
 
     async def many(self, wanted: Format, parts: Sequence[tuple[Rows, Envelope]], envelope: Envelope) -> list[Piece]:
@@ -139,12 +85,19 @@ class Writer:
         steps = self._csv([rows for rows, _ in parts], with_symbol=True)
         if wanted != "csv":
             steps = self._many_json(parts, envelope, by_column=wanted == "columns")
+        return await self._paced(steps)
+
+    async def _paced(self, steps: Iterator[bytes | Piece]) -> list[Piece]:
+        """All that is written, with a pause wherever it is somebody else's turn."""
         made: list[bytes | Piece] = []
-        for step in steps:
-            made.append(step)
-            if step is TURN:
-                await asyncio.sleep(0)
-        return _compact(iter(made))
+        while True:
+            async with self._pace:
+                for step in steps:
+                    if step is TURN:
+                        break
+                    made.append(step)
+                else:
+                    return _compact(made)
 
     def _envelope(self, rows: Rows, before: Envelope, after: Envelope) -> Iterator[bytes | Piece]:
         head, tail = codec.to_json(before)[:-1], codec.to_json(after)[1:]
@@ -181,36 +134,32 @@ class Writer:
     def _rows(self, rows: Rows, kind: str, write: Callable[[Any], bytes], between: bytes) -> Iterator[bytes | Piece]:
         """The rows' text, with blocks that are remembered where there are any."""
         if isinstance(rows, TickRows) or rows.descending:
-            yield write(rows)
+            for number, part in enumerate(slices(rows, ROWS_A_TURN)):
+                if number:
+                    yield between
+                    yield TURN
+                yield write(part)
             return
-        for number, (first, last, whole) in enumerate(_blocks(rows)):
+        written = 0
+        for number, (first, last, whole) in enumerate(blocks(rows)):
             if number and between:
                 yield between
             part = CandleRows(rows.interval, rows.candles.part(first, last), max(min(rows.final, last) - first, 0))
-            if not whole or part.final < len(part):
-                yield write(part)
-                continue
-            key = kind, blake2b(part.candles.data.tobytes(), digest_size=16).digest()
-            piece: Piece | None = self._cache.get(key)
+            key = (kind, digest(part)) if whole and part.final == len(part) else None
+            piece: Piece | None = self._cache.get(key) if key else None
             if piece is None:
                 piece = Piece(write(part))
-                # Its compressed form, which may follow, is about a quarter.
-                self._cache.put(key, piece, len(piece.text) * 5 // 4)
-            yield piece
+                written += len(part)
+                if key:
+                    # Its compressed form, which may follow, is about a quarter.
+                    self._cache.put(key, piece, len(piece.text) * 5 // 4)
+            yield piece if key else piece.text
+            if written >= ROWS_A_TURN:
+                written = 0
+                yield TURN
 
 
-def _blocks(rows: CandleRows) -> list[tuple[int, int, bool]]:
-    """Cuts rows into blocks: first and last, and whether all of the block is there, whatever the range."""
-    if not len(rows):
-        return []
-    numbers = rows.candles.time // (rows.interval.width * BLOCK_SLOTS)
-    cuts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(rows)]
-    count = len(cuts) - 1
-    # The first and the last may go on outside of the range.
-    return [(cuts[i], cuts[i + 1], 0 < i < count - 1) for i in range(count)]
-
-
-def _compact(parts: Iterator[bytes | Piece]) -> list[Piece]:
+def _compact(parts: Sequence[bytes | Piece]) -> list[Piece]:
     """Neighbours that are not remembered, joined."""
     made: list[Piece] = []
     loose: list[bytes] = []

@@ -6,6 +6,7 @@ nothing derived from a tick can be there without it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Protocol
@@ -27,6 +28,9 @@ CHUNK_CANDLES = 64
 """Small enough that rewriting the last chunk at each close is cheap, large enough that its head costs little a candle."""
 CHUNKS_PER_READ = 128
 """Chunks of one script call: longer ranges are read in several, so that nobody else waits long for the server."""
+
+CHUNKS_A_TURN = 16
+"""Chunks that are unpacked without a pause: about a millisecond, for which live messages may have to wait."""
 
 READ = files("ticker.store").joinpath("read_candles.lua").read_text("utf-8")
 TIME_MAX = (1 << 53) - 1
@@ -94,10 +98,16 @@ class CandleSource(Protocol):
 class CandleReader:
     """Reads chunks back."""
 
-    def __init__(self, client: Redis, unpack: Callable[[bytes], Candles] = unpack) -> None:
-        """`unpack` may remember what it has unpacked before."""
+    def __init__(
+        self,
+        client: Redis,
+        unpack: Callable[[bytes], Candles] = unpack,
+        pace: AbstractAsyncContextManager[None] | None = None,
+    ) -> None:
+        """`unpack` may remember what it has unpacked before; `pace` is around each part of an answer that is unpacked."""
         self._read = client.register_script(READ)
         self._unpack = unpack
+        self._pace = nullcontext() if pace is None else pace
 
     async def read(
         self, symbol: str, base: Interval, start: int, end: int, *, newest: bool, chunks: int = CHUNKS_PER_READ
@@ -106,12 +116,16 @@ class CandleReader:
         args = [max(start, 0), min(end, TIME_MAX), chunks, int(newest)]
         with answers("candles"):
             reply = await self._read(keys=_read_keys(symbol, base), args=args)
-        return _stored(reply, base, start, end, self._unpack, newest=newest)
+        unpacked: list[Candles] = []
+        for first in range(0, len(reply[4]), CHUNKS_A_TURN):
+            async with self._pace:
+                unpacked += map(self._unpack, reply[4][first : first + CHUNKS_A_TURN])
+        return _stored(reply, base, start, end, unpacked, newest=newest)
 
     async def tail_in(self, pipe: Pipeline, symbol: str, base: Interval) -> Callable[[Any], StoredCandles]:
         """Put a read of the newest chunks into a pipeline; what is returned makes the result of the pipeline's answer."""
         await self._read(keys=_read_keys(symbol, base), args=[0, TIME_MAX, 2, 1], client=pipe)
-        return lambda reply: _stored(reply, base, 0, TIME_MAX, self._unpack, newest=True)
+        return lambda reply: _stored(reply, base, 0, TIME_MAX, list(map(self._unpack, reply[4])), newest=True)
 
     async def tail(self, symbol: str, base: Interval, since: int) -> list[Candles]:
         """The newest chunks, whole, in order of time, back to the one that holds `since`."""
@@ -169,14 +183,12 @@ def _read_keys(symbol: str, base: Interval) -> list[str]:
 
 
 def _stored(
-    reply: Any, base: Interval, start: int, end: int, unpack: Callable[[bytes], Candles], *, newest: bool
+    reply: Any, base: Interval, start: int, end: int, chunks: Sequence[Candles], *, newest: bool
 ) -> StoredCandles:
-    epoch, trade_id, kept, more, packed, oldest = reply
-    chunks = [unpack(chunk) for chunk in packed]
-    if newest:
-        chunks.reverse()
+    """What the script's reply says, and its chunks, unpacked."""
+    epoch, trade_id, kept, more, _, oldest = reply
     return StoredCandles(
-        closed=Candles.joined(chunks).between(start, end),
+        closed=Candles.joined(chunks[::-1] if newest else chunks).between(start, end),
         open=unpack_open(kept)[base.name],
         complete=not more,
         epoch=epoch.decode() if epoch else None,

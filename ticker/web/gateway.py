@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from time import monotonic, time_ns
@@ -55,6 +55,8 @@ class History:
     outages: Callable[[str], Awaitable[tuple[list[Outage], Beat | None]]]
     read_catalog: Callable[[], Any]
     read_owners: Callable[[], Any]
+    pace: AbstractAsyncContextManager[None]
+    """Around each part of an answer that is made: live messages go out in between."""
 
 
 class Unsubscribed(Protocol):

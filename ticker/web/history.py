@@ -15,7 +15,8 @@ from ticker import metrics
 from ticker.errors import BadRequest
 from ticker.history.candles import CandlePage, CandleQuery, Position
 from ticker.history.choices import FILLS
-from ticker.history.formats import CandleRows, Piece, Rows, TickRows, Writer
+from ticker.history.formats import Piece, Writer
+from ticker.history.rows import CandleRows, Rows, TickRows
 from ticker.history.ticks import TickPage, TickQuery
 from ticker.store.tick_stream import Kind
 from ticker.web import messages
@@ -32,6 +33,8 @@ MANY_AT_ONCE = 2
 """Requests for several symbols that are worked on; more wait for their turn, and not for connections, which others need."""
 APART_FROM_BYTES = 1 << 18
 """Larger answers are joined, compressed and digested in a thread."""
+COMPRESSED_APART_FROM_BYTES = 1 << 13
+"""The same of those that are compressed, which takes ten times as long."""
 FORMAT_GIVEN = b"format="
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -219,7 +222,8 @@ class History:
             more=more,
             kept=rests_on is not None,
         )
-        large = sum(len(piece.text) for piece in pieces) > APART_FROM_BYTES
+        apart_from = COMPRESSED_APART_FROM_BYTES if asked.key.encodings else APART_FROM_BYTES
+        large = sum(len(piece.text) for piece in pieces) > apart_from
         answer = await asyncio.to_thread(make) if large else make()
         if rests_on is not None:
             self._gateway.answers.keep(asked.key, answer, rests_on, asked.mark)

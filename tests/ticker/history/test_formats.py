@@ -1,3 +1,4 @@
+import asyncio
 import csv
 import gzip
 import io
@@ -8,11 +9,13 @@ import sys
 
 import pytest
 
+from ticker import codec
 from ticker.candles.candle import TRILLION, Candle, Candles
 from ticker.candles.interval import INTERVALS
 from ticker.codec import CANDLE_COLUMNS, candle_row
 from ticker.history.cache import Cache
-from ticker.history.formats import CandleRows, Piece, TickRows, Writer, gzipped
+from ticker.history.formats import ROWS_A_TURN, Piece, Writer, gzipped
+from ticker.history.rows import CandleRows, TickRows
 
 MINUTE = 60_000_000
 BEFORE, AFTER = {"symbol": "AAPL", "interval": "1m"}, {"next": "x", "position": {"epoch": "e", "seq": 5}}
@@ -178,3 +181,57 @@ def test_arrow_is_loaded_only_when_it_is_asked_for():
     program = "import sys, ticker.app; print('pyarrow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+class Turns:
+    """Stands around what is made, and asks how much that was."""
+
+    def __init__(self, amount):
+        self.amount, self.most, self.inside = amount, 0, 0
+
+    async def __aenter__(self):
+        self.inside = self.amount()
+
+    async def __aexit__(self, *_):
+        self.most = max(self.most, self.amount() - self.inside)
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("kind", ["json", "csv"])
+@pytest.mark.parametrize("descending", [False, True])
+async def test_a_long_answer_is_written_in_turns_with_all_others(cache, kind, descending, monkeypatch):
+    """So that live messages go out in between: no turn takes many more rows than it may."""
+    written = 0
+
+    def counted(self):
+        nonlocal written
+        written += len(self)
+        return columns(self)
+
+    columns = CandleRows.columns
+    monkeypatch.setattr(CandleRows, "columns", counted)
+    made = candles(3_000)
+    rows = CandleRows(INTERVALS["1m"], made, len(made), descending)
+    turns = Turns(lambda: written)
+    body = text(await Writer(cache, turns).one(kind, rows, BEFORE, AFTER))
+    assert written == 3_000
+    assert 0 < turns.most <= ROWS_A_TURN + 64
+    assert body == text(await Writer(Cache(0)).one(kind, rows, BEFORE, AFTER))
+
+
+async def test_ticks_are_written_in_turns_too(cache, monkeypatch):
+    """A page has up to 10,000 of them."""
+    decoded = 0
+
+    def counted(entry):
+        nonlocal decoded
+        decoded += 1
+        return entry_fields(entry)
+
+    entry_fields = codec.entry_fields
+    monkeypatch.setattr(codec, "entry_fields", counted)
+    entries = [[b"price", b"1.5", b"size", b"2", b"time", b"3", b"seq", str(i).encode()] for i in range(1_000)]
+    turns = Turns(lambda: decoded)
+    body = text(await Writer(cache, turns).one("json", TickRows("trades", entries), {}, {"next": None}))
+    assert [row["seq"] for row in json.loads(body)["trades"]] == list(range(1_000))
+    assert 0 < turns.most <= ROWS_A_TURN

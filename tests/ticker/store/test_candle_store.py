@@ -8,7 +8,15 @@ from ticker.candles.candle import Candle, Candles
 from ticker.candles.interval import INTERVALS, STORED
 from ticker.candles.packed import unpack
 from ticker.store import keys
-from ticker.store.candle_store import CHUNK_CANDLES, CHUNKS_PER_READ, TIME_MAX, ChunkLog, merge
+from ticker.store.candle_store import (
+    CHUNK_CANDLES,
+    CHUNKS_A_TURN,
+    CHUNKS_PER_READ,
+    TIME_MAX,
+    CandleReader,
+    ChunkLog,
+    merge,
+)
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
@@ -135,6 +143,30 @@ async def test_long_ranges_are_read_in_blocks(writer, tape):
     assert newest.closed.time[-1] > oldest.closed.time[-1]
     assert oldest.closed.time[0] < newest.closed.time[0]
     assert oldest.closed.time.tolist()[-1] < everything[-1]
+
+
+async def test_long_ranges_are_unpacked_in_turns_with_all_others(writer, tape):
+    """So that live messages go out in between: no turn takes more chunks than it may."""
+    for _ in range(3):
+        await writer.write(*tape.trades(900, step=SECOND))
+    unpacked, turns = [], []
+
+    def counted(packed):
+        unpacked.append(packed)
+        return unpack(packed)
+
+    class Turns:
+        async def __aenter__(self):
+            self.before = len(unpacked)
+
+        async def __aexit__(self, *_):
+            turns.append(len(unpacked) - self.before)
+
+    found = await CandleReader(writer.client, counted, Turns()).read("AAPL", S1, 0, TIME_MAX, newest=False)
+    plain = await writer.candles.read("AAPL", S1, 0, TIME_MAX, newest=False)
+    assert found.closed.rows() == plain.closed.rows()
+    assert sum(turns) == len(unpacked) > CHUNKS_A_TURN
+    assert max(turns) <= CHUNKS_A_TURN
 
 
 async def test_old_chunks_are_trimmed_whole(writer, tape):
