@@ -149,9 +149,14 @@ CANDLE_COLUMNS = ("time", "open", "high", "low", "close", "volume", "trades", "v
 
 def numbers(millionths: Any) -> list[float | int]:
     """`from_millionths` of a whole column."""
+    whole, rest = divmod(millionths, MILLION)
+    if not rest.any():
+        # Volumes most of all.
+        plain: list[float | int] = whole.tolist()
+        return plain
     made: list[float | int] = (millionths / MILLION).tolist()
     # Whole ones have no point, and beyond 2^53 numpy would round twice.
-    exact = (millionths % MILLION == 0) | (abs(millionths) >= MILLIONTHS_MAX)
+    exact = (rest == 0) | (abs(millionths) >= MILLIONTHS_MAX)
     for i in exact.nonzero()[0].tolist():
         value = int(millionths[i])
         made[i] = value / MILLION if value % MILLION else value // MILLION
