@@ -2,10 +2,13 @@
 
 What makes one stale is told over the store's channel of events, in the same atomic step that changes the candles: a
 correction, a backfill or import, trimming, a new epoch. While that channel is not heard, nothing that is remembered is used.
-An answer is only kept if nothing was told between the reading of its rows and the keeping.
+An answer is only kept if nothing was told between the reading of its rows and the keeping. While one is made, others that ask
+the same may wait for it, and take it where it was kept.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+import asyncio
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -126,6 +129,7 @@ class Answers:
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
         self._by_symbol: dict[str, dict[Hashable, tuple[RestsOn, ...]]] = {}
+        self._making: dict[Key, asyncio.Event] = {}
         self._told = 0
         self._told_of: dict[str, int] = {}
         self._told_of_all = 0
@@ -142,6 +146,30 @@ class Answers:
             return None
         found: Answer | None = self._cache.get(key)
         return found
+
+    async def soon(self, key: Key) -> Answer | None:
+        """What is remembered, or will be once somebody else has made it; None where that comes to nothing.
+
+        Whoever makes it may be cancelled, or find that it cannot be kept: then all who waited make their own.
+        """
+        found = self.get(key)
+        if found is None and (making := self._making.get(key)):
+            await making.wait()
+            found = self.get(key)
+        return found
+
+    @contextmanager
+    def making(self, key: Key) -> Iterator[None]:
+        """An answer is made in this block, and kept by its end if it can be: let others wait for it."""
+        if key in self._making:
+            yield
+            return
+        made = self._making[key] = asyncio.Event()
+        try:
+            yield
+        finally:
+            del self._making[key]
+            made.set()
 
     def keep(self, key: Key, answer: Answer, rests_on: Sequence[RestsOn], mark: int) -> None:
         """Remember an answer, unless something has changed since the mark."""

@@ -71,16 +71,17 @@ class History:
         asked = self._asked(request, "candles")
         symbol = self._symbol(request)
         query = self._candle_query(asked.params, symbol, asked.params.text("cursor"))
-        if remembered := self._gateway.answers.get(asked.key):
+        if remembered := await self._remembered(asked, [symbol], query.end):
             return self._send(asked, remembered, "remembered")
-        page = await self._gateway.history.candles.page(query, self._gateway.feed_of(symbol))
-        pieces = await self._writer.one(
-            asked.shape.format,
-            _candle_rows(query, page),
-            {"symbol": symbol, "interval": query.interval.name},
-            {"next": page.next, "position": position(page.position)},
-        )
-        return await self._made(asked, pieces, len(page.rows), _more(asked, page), _rests_on(query, page))
+        with self._gateway.answers.making(asked.key):
+            page = await self._gateway.history.candles.page(query, self._gateway.feed_of(symbol))
+            pieces = await self._writer.one(
+                asked.shape.format,
+                _candle_rows(query, page),
+                {"symbol": symbol, "interval": query.interval.name},
+                {"next": page.next, "position": position(page.position)},
+            )
+            return await self._made(asked, pieces, len(page.rows), _more(asked, page), _rests_on(query, page))
 
     async def many_candles(self, request: Request) -> Response:
         """GET /v1/candles?symbols=A,B"""
@@ -91,10 +92,11 @@ class History:
         every = self._candle_query(asked.params, "", None)
         queries = [replace(every, symbol=symbol, cursor=places.get(symbol)) for symbol in known]
         self._check_size(queries)
-        if remembered := self._gateway.answers.get(asked.key):
+        if remembered := await self._remembered(asked, known, queries[0].end if queries else None):
             return self._send(asked, remembered, "remembered")
-        async with self._turns:
-            return await self._many(asked, queries, unknown)
+        with self._gateway.answers.making(asked.key):
+            async with self._turns:
+                return await self._many(asked, queries, unknown)
 
     async def _many(self, asked: Asked, queries: Sequence[CandleQuery], unknown: Sequence[str]) -> Response:
         """A new answer of several symbols, which takes a second and more where it is as large as may be."""
@@ -122,23 +124,37 @@ class History:
             start, end = params.range(self._zone)
             descending = params.choice("order") == "desc"
             query = TickQuery(kind, symbol, start, end, self._limit(params), descending, params.text("cursor"))
-            if remembered := self._gateway.answers.get(asked.key):
+            if remembered := await self._remembered(asked, [symbol], end):
                 return self._send(asked, remembered, "remembered")
-            clock = await self._gateway.history.candles.clock(self._gateway.feed_of(symbol))
-            page = await self._gateway.history.ticks.page(query)
-            pieces = await self._writer.one(
-                asked.shape.format,
-                TickRows(kind, [entry.fields for entry in page.entries], symbol),
-                {"symbol": symbol},
-                {"next": page.next, "position": position(page.position)},
-            )
-            late_us = self._gateway.config.candles.lateness_s * 1_000_000
-            # No tick comes later than this, and one that is stored does not change.
-            closed = end is not None and end <= clock - late_us
-            rests = [RestsOn(symbol, kind, start or 0, end)] if closed and end is not None else None
-            return await self._made(asked, pieces, len(page.entries), _more(asked, page), rests)
+            with self._gateway.answers.making(asked.key):
+                return await self._ticks(asked, query)
 
         return handler
+
+    async def _ticks(self, asked: Asked, query: TickQuery) -> Response:
+        """A new answer of ticks."""
+        kind, symbol, end = query.kind, query.symbol, query.end
+        clock = await self._gateway.history.candles.clock(self._gateway.feed_of(symbol))
+        page = await self._gateway.history.ticks.page(query)
+        pieces = await self._writer.one(
+            asked.shape.format,
+            TickRows(kind, [entry.fields for entry in page.entries], symbol),
+            {"symbol": symbol},
+            {"next": page.next, "position": position(page.position)},
+        )
+        late_us = self._gateway.config.candles.lateness_s * 1_000_000
+        # No tick comes later than this, and one that is stored does not change.
+        closed = end is not None and end <= clock - late_us
+        rests = [RestsOn(symbol, kind, query.start or 0, end)] if closed and end is not None else None
+        return await self._made(asked, pieces, len(page.entries), _more(asked, page), rests)
+
+    async def _remembered(self, asked: Asked, symbols: Sequence[str], end: int | None) -> Answer | None:
+        """A remembered answer; of a range that is over, also one that somebody else is just about to have made."""
+        clock = min([self._gateway.clock_of(symbol) for symbol in symbols], default=0)
+        if end is None or end > clock:
+            # It will not be kept: whoever waited for it would have waited for nothing.
+            return self._gateway.answers.get(asked.key)
+        return await self._gateway.answers.soon(asked.key)
 
     def _asked(self, request: Request, name: str) -> Asked:
         """Read what all have in common; raises `BadRequest`."""

@@ -1,3 +1,4 @@
+import asyncio
 import gzip
 
 import pytest
@@ -126,3 +127,48 @@ def test_what_gave_way_to_newer_answers_is_forgotten_whole():
     assert cache.size_bytes <= 60_000
     assert len(answers._by_symbol) == len(cache) < 20
     assert answers.get(key(b"/99")) is not None
+
+
+async def test_who_asks_the_same_waits_for_what_is_made(answers):
+    """And has it when it was kept; who is cancelled meanwhile takes nothing from the others."""
+    with answers.making(key()):
+        waiting = [asyncio.create_task(answers.soon(key())) for _ in range(3)]
+        other = await answers.soon(key(b"/b"))
+        assert other is None
+        await asyncio.sleep(0)
+        waiting[0].cancel()
+        keep(answers, RestsOn("AAPL", "1m", 0, 10))
+    first, *found = await asyncio.gather(*waiting, return_exceptions=True)
+    assert isinstance(first, asyncio.CancelledError)
+    assert found == [answers.get(key())] * 2
+    assert found[0] is not None
+
+
+@pytest.mark.parametrize("failure", [None, RuntimeError, asyncio.CancelledError])
+async def test_nobody_waits_for_ever_for_what_comes_to_nothing(answers, failure):
+    """It failed, was cancelled, or cannot be kept: each makes its own, and whoever comes next is waited for again."""
+    try:
+        with answers.making(key()):
+            waiting = asyncio.create_task(answers.soon(key()))
+            await asyncio.sleep(0)
+            with answers.making(key()):
+                pass
+            await asyncio.sleep(0)
+            assert not waiting.done()
+            if failure:
+                raise failure
+    except (RuntimeError, asyncio.CancelledError):
+        pass
+    assert await waiting is None
+    assert await answers.soon(key()) is None
+
+
+async def test_what_has_changed_meanwhile_is_not_given_to_who_waited(answers):
+    """It was read before the change, and may be asked for after it."""
+    with answers.making(key()):
+        mark = answers.mark()
+        waiting = asyncio.create_task(answers.soon(key()))
+        await asyncio.sleep(0)
+        answers.changed("AAPL")
+        keep(answers, RestsOn("AAPL", "1m", 0, 10), mark=mark)
+    assert await waiting is None

@@ -283,6 +283,21 @@ async def test_a_closed_range_is_answered_again_without_the_store(filled, noon, 
     assert len({etag for etag, _ in etags}) == len(etags)
 
 
+@pytest.mark.parametrize("name", ["candles", "several", "trades"])
+async def test_a_closed_range_that_many_ask_for_at_once_is_made_once(filled, noon, name):
+    """All get the same bytes."""
+    path = PATHS[name](noon)
+
+    def made():
+        return metrics.REGISTRY.get_sample_value("ticker_history_answers_total", {"source": "made"}) or 0
+
+    before = made()
+    answers = await asyncio.gather(*(filled.get(path) for _ in range(20)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.content for answer in answers}) == 1
+    assert made() == before + 1
+
+
 async def test_head_and_get_agree(filled, noon):
     """Made or remembered."""
     path = PATHS["candles"](noon)
