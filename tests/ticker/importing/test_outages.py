@@ -3,6 +3,8 @@
 import asyncio
 import csv
 import json
+import sys
+from asyncio.subprocess import PIPE
 from dataclasses import asdict
 from zoneinfo import ZoneInfo
 
@@ -326,3 +328,25 @@ async def test_an_outage_counts_from_when_no_late_trade_can_come(torn, valkey, a
     assert found["AAPL"].times == ((BEGIN, END - MINUTE),)
     await valkey.hset(keys.CLOCKS, "hand", BEGIN)
     assert await holes(valkey, LATE, NOON + DAY) == {}
+
+
+async def test_the_command_says_what_it_has_put_into_outages(writer, torn, valkey, valkey_url, tmp_path):
+    """First what would go in, then what has, then that it is there."""
+    trades, path = torn
+    (tmp_path / "config.yaml").write_text(json.dumps({"archive": {"url": str(tmp_path / "archive")}}))
+    (tmp_path / "archive").mkdir()
+    command = [sys.executable, "-m", "ticker", "import", path, "--redis-url", valkey_url]
+    command += ["--config", tmp_path / "config.yaml"]
+
+    async def call(*more):
+        process = await asyncio.create_subprocess_exec(*command, *more, stdout=PIPE, stderr=PIPE)
+        out, errors = await process.communicate()
+        assert process.returncode == 0, errors.decode()
+        return out.decode()
+
+    inside = sum(BEGIN <= trade.time < END for trade in trades)
+    assert f"AAPL trades: 0 would be added, {inside} would go into outages, as candles, " in await call("--dry-run")
+    assert f"AAPL trades: 0 added, {inside} put into outages, as candles, " in await call()
+    assert f"AAPL trades: 0 added, {inside} there already, " in await call()
+    closed, opened = await held(writer, BASES[1])
+    assert [plain(candle) for candle in closed + opened] == folds(trades, BASES[1])
