@@ -24,6 +24,7 @@ def ticks(first, last, generation=1, epoch="abcdef", at=1000):
         File("quotes", "BRK.B", "1999-01-01", Place(0, 1), Place(9, 900), 0, "import"),
         File("candles_1m", "A-1", "2025-11-24", Place(60_000_000), Place(120_000_000), candles=2),
         File("candles_1d", "AAPL", "2025", Place(1), Place(1 << 50), candles=7),
+        File("candles_1d", "AAPL", "2025", Place(1), Place(1 << 50), candles=7, revision=2),
     ],
 )
 def test_a_path_tells_what_is_in_a_file(file):
@@ -73,6 +74,16 @@ def test_files_that_overlap_give_no_row_twice():
     files = [ticks(1, 100), ticks(101, 150), ticks(1, 150), ticks(101, 200), ticks(201, 210)]
     assert spans(stretches(files)) == [(1, 1, 150), (1, 151, 200), (1, 201, 210)]
     assert set(superseded(files)) == {ticks(1, 100), ticks(101, 150)}
+
+
+def test_of_files_of_the_same_candles_the_one_that_was_changed_last_counts():
+    """The others are removed by the next compaction."""
+    first, again, last = (
+        File("candles_1m", "AAPL", "2025-11-24", Place(0), Place(120_000_000), candles=3, revision=n) for n in range(3)
+    )
+    assert len({first.path, again.path, last.path}) == 3
+    assert [stretch.file for stretch in stretches([again, last, first])] == [last]
+    assert superseded([again, first, last]) == [again, first]
 
 
 def test_a_newer_generation_stands_for_the_older_ones_from_its_first_row_on():
