@@ -14,6 +14,7 @@ TICK = re.compile(rb'"type":"([tq][a-z]+","symbol":"[^"]+)"[^}]*"seq":(\d+)\}')
 """A stream, and the number; decoding each message would cost more than sending it."""
 CLOSE = b"\x88"
 """How a frame begins with which a server ends a connection."""
+PONG = b"\x8a\x80" + bytes(4)
 TYPES = {"trades": "trade", "quotes": "quote"}
 
 
@@ -84,6 +85,11 @@ class Client(asyncio.Protocol):
             self._kept.append((moment, data))
         elif data:
             self._check(moment, data)
+
+    def live(self) -> None:
+        """Show that it does."""
+        if self.transport is not None and self._upgraded:
+            self.transport.write(PONG)
 
     def catch_up(self) -> None:
         """Check what was only kept, and from now on what comes."""

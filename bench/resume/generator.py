@@ -21,6 +21,9 @@ LOOK_S = 0.005
 """How often a killed server's port is tried."""
 RETRY_S = 0.05
 STOP_S = 5.0
+ALIVE_S = 5.0
+ALIVE_PARTS = 50
+"""The clients show that they live in so many parts, one after the other."""
 LINE_BYTES = 1 << 24
 
 
@@ -68,6 +71,14 @@ class Clients:
             lost, self._lost = self._lost, []
             await asyncio.gather(*map(self._connect, lost))
         self._watching = None
+
+    async def live(self) -> None:
+        """Send pongs that nobody asked for: pings are not looked for in what comes, and who is silent is cut off."""
+        while True:
+            for part in range(ALIVE_PARTS):
+                for client in self.clients[part::ALIVE_PARTS]:
+                    client.live()
+                await asyncio.sleep(ALIVE_S / ALIVE_PARTS)
 
     def obey(self, command: str, **given: Any) -> dict[str, Any]:
         """`defer`: what comes on new connections is only kept. `tell`: check that too, and tell everything."""
@@ -138,8 +149,10 @@ async def main() -> None:
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     clients = Clients(**json.loads(await reader.readline()))
+    living = asyncio.ensure_future(clients.live())
     await clients.start()
     await clients.serve(reader)
+    living.cancel()
 
 
 if __name__ == "__main__":

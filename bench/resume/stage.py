@@ -6,6 +6,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -35,6 +36,7 @@ class Stage:
 
     def __init__(self, stack: ExitStack, options: Options, seed: int) -> None:
         self._stack, self._options = stack, options
+        self._started: list[Generator] = []
         self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         store = EmbeddedServer(self._folder / "data", free_port())
         store.start()
@@ -70,6 +72,7 @@ class Stage:
     def _clients(self, port: int, sets: Sequence[Sequence[str]], *, probing: bool = False) -> Generator:
         made = Generator(port, self._options.channels, sets, probing=probing)
         self._stack.callback(made.stop)
+        self._started.append(made)
         return made
 
     def _all_symbols(self) -> list[str]:
@@ -86,7 +89,11 @@ class Stage:
         while time.monotonic() < deadline:
             yield look()
             time.sleep(0.2)
-        raise RuntimeError(f"not there after {READY_S:g} s: {wanted}")
+        told = [generator.ask("tell") for generator in self._started]
+        for one in told:
+            one["whole"], one["whole_s"] = sum(moment > 0 for moment in one["whole_s"]), len(one["whole_s"])
+            one["served"], one["ages"] = Counter(one["served"]), len(one["ages"])
+        raise RuntimeError(f"not there after {READY_S:g} s: {wanted}; clients tell {told}")
 
     def positions(self) -> dict[str, dict[str, int]]:
         """The store's last number of each symbol, by channel, as gateway B tells."""

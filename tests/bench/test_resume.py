@@ -121,6 +121,17 @@ def test_what_is_not_as_it_should_be_is_counted(
     assert client.tally == found
 
 
+def test_a_client_shows_that_it_lives_where_it_is_connected() -> None:
+    made, wire = Client(["AAPL"], ["trades"], Tally()), Wire()
+    made.live()
+    made.connection_made(wire)
+    made.live()
+    assert b"\x8a" not in wire.written
+    made.data_received(UPGRADED)
+    made.live()
+    assert wire.written.endswith(b"\x8a\x80" + bytes(4))
+
+
 def test_a_client_that_is_refused_says_so(client: Client) -> None:
     wire = Wire()
     client.connection_made(wire)
