@@ -63,6 +63,21 @@ async def test_what_is_archived_goes_by_age(writer, tape, make):
     assert await chunks(writer) == 1
 
 
+async def test_what_was_imported_into_an_outage_stays_until_it_is_archived_too(writer, tape, make, valkey):
+    """The rest of its time is archived, but this is not."""
+    archiver, housekeeping = make()
+    await writer.write(*tape.trades(900, step=SECOND))
+    await archiver.archive("AAPL", tape.time + DAY)
+    begin = tape.time - 600 * SECOND
+    await valkey.hset("ticker:archived:{AAPL}", "again_1s", f"{begin}-{begin + 60 * SECOND}")
+    before = await chunks(writer)
+    await housekeeping.trim("AAPL", tape.time + DAY)
+    assert 8 < await chunks(writer) < before
+    await archiver.archive("AAPL", tape.time + DAY)
+    await housekeeping.trim("AAPL", tape.time + DAY)
+    assert await chunks(writer) == 1
+
+
 async def test_what_is_young_stays(writer, tape, make):
     """Though it is archived."""
     archiver, housekeeping = make()
