@@ -55,7 +55,9 @@ class Client:
         async with asyncio.timeout(timeout_s):
             while True:
                 message = json.loads(await self.socket.recv())
-                assert EVENTS[message["type"]].complaints(message) == [], message
+                # Ticks come by the hundred thousand, and the test of the document itself looks at them.
+                if message["type"] not in ("trade", "quote"):
+                    assert EVENTS[message["type"]].complaints(message) == [], message
                 if message["type"] != "heartbeat":
                     return message
 
