@@ -71,6 +71,10 @@ class Pages:
         files = self.built if (self.built.folder / "index.html").is_file() else self.small
         return await files.get_response("index.html", request.scope)
 
+    async def docs(self, request: Request) -> Response:
+        """GET /docs: REST as `/openapi.json` has it, for people."""
+        return await self.small.get_response("docs.html", request.scope)
+
     async def licences(self, request: Request) -> Response:
         """GET /licenses.md: on which terms others let their part of the built page be used."""
         return await self.built.get_response("licenses.md", request.scope)

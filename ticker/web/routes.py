@@ -30,6 +30,7 @@ def routes(gateway: Gateway, history: History, rest: Rest, ops: Ops) -> list[Bas
         *ops.routes(),
         Route("/openapi.json", documents.openapi),
         Route("/asyncapi.json", documents.asyncapi),
+        Route("/docs", shown.docs),
         Route("/", shown.root),
         Route("/licenses.md", shown.licences),
         Mount("/assets", shown.assets),

@@ -13,7 +13,7 @@ from ticker.web.operations import OPERATIONS
 
 SECOND = 1_000_000
 DOCUMENT = openapi.document(Limits())
-PAGES = {"/", "/licenses.md"}
+PAGES = {"/", "/docs", "/licenses.md"}
 """For people, not for programs."""
 OF_HTTP = {"content-length", "content-type", "content-encoding", "date", "server", "connection"}
 OF_BROWSERS = {

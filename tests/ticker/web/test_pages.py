@@ -143,3 +143,16 @@ async def test_pages_are_only_read(site, folder):
 
 def site_client(site: Any) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=site.url, timeout=15)
+
+
+async def test_the_page_of_the_documents_takes_nothing_from_elsewhere(site):
+    """Under the policy of all pages; its files are ours, and no address but of this server stands in them."""
+    answer = await site.get("/docs")
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert "default-src 'none'; script-src 'self'" in answer.headers["content-security-policy"]
+    for name in ("docs.css", "docs.js"):
+        assert f"/page/{name}" in answer.text
+        file = await site.get(f"/page/{name}")
+        assert file.status_code == 200
+        assert "//" not in file.text.replace("// ", "")
+    assert "//" not in answer.text
