@@ -458,6 +458,7 @@ async def test_what_waited_when_the_connection_was_lost_is_forgotten(scene, writ
     scene.ticks.tips_free.set()
     await wait_until(lambda: len(scene.box.messages) == 2)
     scene.relay.take(b"trades:{AAPL}", b'{"type":"trade","symbol":"AAPL","price":2,"size":1,"time":2,"seq":5}')
+    await wait_until(lambda: len(scene.box.messages) == 3)
     reset, *trades = scene.box.messages
     assert (reset["type"], reset["epoch"], reset["seq"]) == ("reset", "next", 3)
     assert [(trade["seq"], trade["price"]) for trade in trades] == [(4, 2), (5, 2)]
