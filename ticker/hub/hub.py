@@ -46,6 +46,9 @@ class Hub:
         self._everyone: dict[Subscriber, None] = {}
         self._slots: list[dict[Subscriber, None]] = [{} for _ in range(SLOTS)]
         self._slot = 0
+        """The one whose heartbeat was last."""
+        self._fills = 0
+        """The one that the newest client was put into: apart, because arrivals must not move whose turn it is."""
         self._full: dict[Subscriber, None] = {}
         self._cohorts: dict[Key, Cohort] = {}
         self._of_topic: dict[Topic, dict[Cohort | Recording, None]] = {}
@@ -63,8 +66,8 @@ class Hub:
     def arrive(self, subscriber: Subscriber) -> None:
         """From now on this client gets what is for everyone."""
         self._everyone[subscriber] = None
-        self._slot = (self._slot + 1) % SLOTS
-        subscriber.slot = self._slot
+        self._fills = (self._fills + 1) % SLOTS
+        subscriber.slot = self._fills
         self._slots[subscriber.slot][subscriber] = None
         subscriber.delivered = self.delivered
         door = subscriber.door

@@ -2,6 +2,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ticker.hub.hub import SLOTS
 from ticker.hub.topic import EVERY_MESSAGE, Delivery, Topic
 
 AAPL, MSFT = Topic("trades", "AAPL"), Topic("trades", "MSFT")
@@ -238,6 +239,17 @@ def test_nothing_is_written_to_one_that_is_gone(hub, make_client):
     assert client.got == []
     assert not hub.wanted(AAPL)
     assert len(hub) == 0
+
+
+def test_arrivals_do_not_change_whose_turn_it_is(make_hub, make_client):
+    """In a storm of them clients would be pinged again and again at once, and be cut off before they can answer."""
+    hub = make_hub()
+    clients = [make_client(hub) for _ in range(SLOTS)]
+    for _ in range(SLOTS):
+        hub.beat(lambda sent: b"beat")
+        for _ in range(SLOTS - 1):
+            make_client(hub)
+    assert [client.got for client in clients] == [["beat"]] * SLOTS
 
 
 def test_heartbeats_count_what_was_sent_before_them(hub, make_client):
