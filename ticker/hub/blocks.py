@@ -15,9 +15,9 @@ from ticker.store.tick_stream import MESSAGE_TYPE, Kind, Page, Wanted
 
 log = logging.getLogger(__name__)
 
-BLOCK = 64
+BLOCK = 32
 """Numbers of a block: few, because after a short break a client needs little more than one block of each symbol."""
-BLOCKS_PER_READ = 8
+BLOCKS_PER_READ = 16
 READS_PER_TRIP = 32
 ENTRY_BYTES = 40
 """About what one more entry of a list and its number take, beside the frame."""
