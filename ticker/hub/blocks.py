@@ -19,6 +19,8 @@ BLOCK = 32
 """Numbers of a block: few, because after a short break a client needs little more than one block of each symbol."""
 BLOCKS_PER_READ = 16
 READS_PER_TRIP = 32
+FRAMED_A_TURN = 256
+"""Entries framed in one turn of the loop: a thousand pages of a few each must not wait for a turn each."""
 ENTRY_BYTES = 40
 """About what one more entry of a list and its number take, beside the frame."""
 
@@ -207,10 +209,14 @@ class Blocks:
             for read in reads:
                 self._settle(read, Answer({}, error))
             return
+        framed = 0
         for read, page in zip(reads, pages, strict=True):
             self._settle(read, Answer(self._made(read, page)))
-            # Framing takes milliseconds: live messages go on between one read and the next.
-            await asyncio.sleep(0)
+            framed += len(page.entries)
+            if framed >= FRAMED_A_TURN:
+                # That took milliseconds: live messages go on before the next.
+                framed = 0
+                await asyncio.sleep(0)
 
     def _settle(self, read: _Read, answer: Answer) -> None:
         for place in read.places:
