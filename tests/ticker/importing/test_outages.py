@@ -25,6 +25,7 @@ from ticker.importing.values import Timing
 from ticker.ingest.archiver import Archiver
 from ticker.store import archived, keys, outages
 
+POLL_S = 0.02
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
@@ -231,6 +232,8 @@ async def test_a_symbol_that_is_written_all_the_time_is_filled_too(writer, tape,
             made = tape.trades(3, step=SECOND)
             more.extend(made)
             await writer.write(*made)
+            # As a feed that is polled; nobody else would get a turn where it never paused.
+            await asyncio.sleep(POLL_S)
 
     writing = asyncio.create_task(write_on())
     result = await load(valkey, archive, path)

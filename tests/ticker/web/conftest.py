@@ -48,6 +48,8 @@ class Client:
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
         self.welcome: dict[str, Any] = {}
+        self.heartbeats = 0
+        """How many have come, which `receive` keeps to itself."""
         self._id = 0
 
     async def receive(self, timeout_s: float = DEADLINE_S) -> dict[str, Any]:
@@ -60,6 +62,7 @@ class Client:
                     assert EVENTS[message["type"]].complaints(message) == [], message
                 if message["type"] != "heartbeat":
                     return message
+                self.heartbeats += 1
 
     async def until(self, wanted: Callable[[dict[str, Any]], object], timeout_s: float = DEADLINE_S) -> dict[str, Any]:
         """The first message that `wanted` accepts; those before are dropped."""
