@@ -15,6 +15,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FEEDS = [{"type": "simulated", "symbols": ["AAPL", "MSFT"], "ticks_per_s": 40}]
 SECONDS = 30
+CHART = 300
 KILLS = 5
 MINUTES = float(os.environ.get("TICKER_KILLS_MINUTES", "0"))
 """How long the page lives through the kills; as short as can be where nothing else is asked for."""
@@ -137,7 +138,8 @@ async def test_a_gateway_that_is_killed_again_and_again_costs_nothing(
             await state(page, "offline")
             gateway.start()
             await state(page, "live")
-        await compare_with_rest(page, gateway.url, killed, lived + SECONDS)
+        # All of the chart: how long the kills have taken depends on the machine.
+        await compare_with_rest(page, gateway.url, killed, 2 * lived + CHART)
         await page.locator("#badge").click()
         assert await fact(page, "healed Resumes") == str(KILLS)
         assert await fact(page, "healed Missed") == "0"
