@@ -23,6 +23,7 @@ LAYERS = {
     "ticker.codec": 1,
     "ticker.metrics": 1,
     "ticker.logs": 1,
+    "ticker.places": 1,
     "ticker.redact": 1,
     "ticker.candles": 1,
     "ticker.store": 2,

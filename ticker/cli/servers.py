@@ -15,6 +15,7 @@ from ticker.app import check_store, ingesting_apart, make_feeds
 from ticker.cli.options import config_option, configured, host_option, port_option, redis_option, restored_option
 from ticker.cli.running import ended_by_signals, run_to_end, until_signal
 from ticker.config import Config
+from ticker.places import from_here
 from ticker.serve import answering, listen, run_all, run_gateway
 from ticker.store import catalog
 from ticker.store.address import public_address
@@ -123,9 +124,7 @@ def _announce(config: Config, sock: socket.socket, symbols: Sequence[str]) -> No
 
 def _address(sock: socket.socket) -> str:
     """The URL under which a listening socket is found from this machine."""
-    host, port = sock.getsockname()[:2]
-    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104 - not bound here
-    return f"http://{shown}:{port}"
+    return f"http://{from_here(*sock.getsockname()[:2])}"
 
 
 def _program(name: str) -> str:

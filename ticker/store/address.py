@@ -10,6 +10,7 @@ from redis.asyncio import SSLConnection
 from redis.asyncio.connection import parse_url
 
 from ticker.errors import ConfigError
+from ticker.places import host_and_port
 
 DEFAULT_PORT = 6379
 SENTINEL_PORT = 26379
@@ -98,11 +99,6 @@ def shown(options: Mapping[str, Any], *, tls: bool) -> str:
         return f"unix://{options['path']}{database and '?db=' + database[1:]}"
     place = host_and_port(options.get("host", "localhost"), options.get("port", DEFAULT_PORT))
     return f"{'rediss' if tls else 'redis'}://{place}{database}"
-
-
-def host_and_port(host: str, port: int) -> str:
-    """As they stand in a URL."""
-    return f"{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _database(options: Mapping[str, Any]) -> str:

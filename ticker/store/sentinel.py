@@ -24,7 +24,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from ticker.store.address import Address, Place, host_and_port
+from ticker.places import host_and_port
+from ticker.store.address import Address, Place
 from ticker.store.cancellable import cancellable
 from ticker.store.explain import NoPrimary, one_line
 

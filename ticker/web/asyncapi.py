@@ -5,6 +5,7 @@ from typing import Any
 from ticker import __version__
 from ticker.codes import CLOSES
 from ticker.config import Config
+from ticker.places import from_here
 from ticker.web.message_schemas import EVENTS, EXAMPLES, REQUEST_FIELDS, REQUESTS
 from ticker.web.schemas import SCHEMAS, Schema, example_of
 
@@ -36,7 +37,7 @@ def document(config: Config) -> dict[str, Any]:
             "license": {"name": "MIT"},
         },
         "defaultContentType": "application/json",
-        "servers": {"gateway": {"host": f"{config.server.host}:{config.server.port}", "protocol": "ws"}},
+        "servers": {"gateway": {"host": from_here(config.server.host, config.server.port), "protocol": "ws"}},
         "channels": {"stream": _channel()},
         "operations": {op: _request(op) for op in REQUESTS} | {"events": _events()},
         "components": {

@@ -33,8 +33,19 @@ OF_EVENTS = {
 TEXT = 1
 
 
+HEARD = {
+    "asked": {"welcome", "subscribed", "unsubscribed", "subscriptions", "stats", "pong"}
+    | {"trade", "quote", "candle", "heartbeat", "error"},
+    "missing": {"gap", "reset"},
+    "away": {"service"},
+    "slow": {"slow"},
+}
+"""What the tests below insist on having heard from a real service."""
+
+
 def test_every_type_of_the_contract_is_there():
-    """In both directions; and each message belongs to an operation."""
+    """In both directions, and each is heard; and each message belongs to an operation."""
+    assert set().union(*HEARD.values()) == set(EVENTS)
     assert set(REQUESTS) == {"subscribe", "unsubscribe", "list", "stats", "ping"} == set(messages.FIELDS)
     assert set(OF_EVENTS) == set(EVENTS) == CONTRACT
     assert dangling(DOCUMENT) == []
@@ -173,8 +184,7 @@ async def test_requests_and_what_follows_are_as_described(spoken):
     assert set(found.sent) == set(REQUESTS)
     assert any(quote["skipped"] for quote in found.heard["quote"] if "skipped" in quote)
     assert any(trade.get("exchange") == "Q" for trade in found.heard["trade"])
-    expected = {"welcome", "subscribed", "unsubscribed", "subscriptions", "stats", "pong"}
-    assert set(found.heard) >= expected | {"trade", "quote", "candle", "heartbeat", "error"}
+    assert set(found.heard) >= HEARD["asked"]
 
 
 async def test_what_is_missing_or_withdrawn_is_told_as_described(spoken, own_server):
@@ -192,7 +202,7 @@ async def test_what_is_missing_or_withdrawn_is_told_as_described(spoken, own_ser
             candles = {"op": "subscribe", "id": 2, "channel": "candles", "interval": "1s", "symbols": ["AAPL"]}
             await found.ask(client, **candles, resume=resume)
             await found.until(client, of(told, channel="candles"))
-    assert {"gap", "reset"} <= set(found.heard)
+    assert set(found.heard) >= HEARD["missing"]
 
 
 async def test_a_store_that_is_away_is_told_as_described(spoken, own_server):
@@ -202,6 +212,7 @@ async def test_a_store_that_is_away_is_told_as_described(spoken, own_server):
     await found.until(client, of("service", state="stale", reason="store"))
     os.kill(own_server.pid, signal.SIGCONT)
     await found.until(client, of("service", state="live"))
+    assert set(found.heard) >= HEARD["away"]
 
 
 @pytest.mark.parametrize(("query", "action"), [("", "closing"), ("&deliver=latest&every_ms=1", "conflating")])
@@ -226,6 +237,7 @@ async def test_a_slow_client_is_told_as_described(start_service, valkey_url, new
         if opcode == TEXT:
             found.note(json.loads(payload))
     assert found.heard["slow"][0]["action"] == action
+    assert set(found.heard) >= HEARD["slow"]
 
 
 def test_a_type_that_the_document_lacks_is_found():
@@ -237,6 +249,15 @@ def test_a_type_that_the_document_lacks_is_found():
     for bad in (good | {"more": 1}, {"type": "pong"}, good | {"time": "now"}):
         with pytest.raises(AssertionError):
             Listener().note(bad)
+
+
+@pytest.mark.parametrize(
+    ("host", "found"), [("0.0.0.0", "127.0.0.1:8000"), ("::1", "[::1]:8000"), ("ticks.example", "ticks.example:8000")]
+)
+def test_its_server_is_one_that_can_be_gone_to(host, found):
+    """Also where the service listens on all addresses, or has one of IPv6."""
+    document = asyncapi.document(Config(server={"host": host}))
+    assert document["servers"]["gateway"]["host"] == found
 
 
 async def test_the_document_is_served(service):
