@@ -172,7 +172,7 @@ def make_gateway(client: Redis, config: Config) -> Gateway:
         return Loaded(builder, span.epoch, span.seq)
 
     # Nobody live is sent years of candles: what has aged out of Redis is asked for over REST.
-    past = _Past(CandleHistory(client, chunks, zone, grace_us, lateness_us, ahead_us), lateness_us + ahead_us)
+    past = StoredPast(CandleHistory(client, chunks, zone, grace_us, lateness_us, ahead_us), lateness_us + ahead_us)
     forming = Forming(hub, load, past, most=config.limits.heal_messages)
     subscription = Subscription(client, gateway.deliver, gateway.connection_changed, PRIVATE)
     relay = Relay(
@@ -191,7 +191,7 @@ def make_gateway(client: Redis, config: Config) -> Gateway:
     return gateway
 
 
-class _Past:
+class StoredPast:
     """Stored candles, as replays ask for them."""
 
     def __init__(self, history: CandleHistory, reach_us: int) -> None:
@@ -206,7 +206,7 @@ class _Past:
     async def closed(self, symbol: str, interval: str, start: int, end: int) -> PastPage:
         """Closed candles with start <= time < end."""
         page = await self._history.closed(symbol, INTERVALS[interval], start, end)
-        return PastPage(page.candles.rows(), page.seq, page.next)
+        return PastPage(page.candles.rows(), page.next)
 
 
 def create_ingest_app(client: Redis, ingester: Ingester) -> Starlette:

@@ -122,10 +122,9 @@ class Touched:
 
 @dataclass(frozen=True, slots=True)
 class ClosedPage:
-    """Closed candles with everything up to the trade `seq`, and where those behind them begin, if there are any."""
+    """Closed candles, and where those behind them begin, if there are any."""
 
     candles: Candles
-    seq: int
     next: int | None
 
 
@@ -405,7 +404,7 @@ class CandleHistory:
             # The last one may have lost a part of itself to what was not read.
             after = int(rolled.time[-1])
             rolled = rolled.part(0, len(rolled) - 1)
-        return ClosedPage(rolled, block.trades.seq, after)
+        return ClosedPage(rolled, after)
 
     async def _edge(self, symbol: str, base: Interval) -> tuple[int, int]:
         """The open times of the newest stored candle, closed or not (0: none), and of the oldest that is not closed."""

@@ -18,10 +18,9 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class PastPage:
-    """Closed candles in order of time, everything up to the trade `seq`; the next page begins at `next`, if there is one."""
+    """Closed candles in order of time; the next page begins at `next`, if there is one."""
 
     candles: list[Candle]
-    seq: int
     next: int | None
 
 

@@ -363,7 +363,8 @@ class Relay:
         """Where `seq` is not the next number, say what is missing before it."""
         if seq <= track.seq + 1:
             return
-        self._name_epoch(track)
+        if track.unnamed:
+            self._name_epoch(track)
         metrics.GAPS.labels(track.kind).inc()
         self._hub.control(track.topic, gap_message(track.topic, track.seq + 1, seq - 1, reason))
         track.seq, track.message = seq - 1, None
@@ -379,11 +380,12 @@ class Relay:
 
     def _name_epoch(self, track: Track) -> None:
         """Before the first number: those who could not know its epoch must be able to resume behind it."""
-        if track.unnamed and track.epoch is not None:
+        if track.epoch is not None:
             self._reset(track, track.epoch, 0)
 
     def _publish(self, track: Track, message: bytes, seq: int) -> None:
-        self._name_epoch(track)
+        if track.unnamed:
+            self._name_epoch(track)
         track.seq, track.message = seq, message
         self._hub.publish(track.topic, message)
         if track.kind == "trades":

@@ -98,7 +98,7 @@ def by_column(body: Schema) -> Schema:
 
 def csv_of(body: Schema) -> str:
     """The first lines of the example as CSV."""
-    [symbol, found] = ["", example_of(body)]
+    symbol, found = "", example_of(body)
     if "symbols" in found:
         [(symbol, found)] = found["symbols"].items()
     [row] = next(one for name, one in found.items() if isinstance(one, list))

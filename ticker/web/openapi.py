@@ -1,6 +1,7 @@
 """The OpenAPI 3.1 document of REST, made of the table that checks requests (`operations`) and of the schemas of answers."""
 
 from collections.abc import Iterable
+from http import HTTPStatus
 from typing import Any
 
 from ticker import __version__
@@ -114,25 +115,22 @@ def _failure(status: int, description: str, codes: tuple[str, ...], headers: tup
 
 def _problem(status: int, code: str) -> dict[str, Any]:
     """An answer with this code."""
-    title, detail, parameter = EXAMPLES[code]
+    detail, parameter = EXAMPLES[code]
+    title = HTTPStatus(status).phrase
     about = {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code}
     return about | {"request_id": "3f0c9a7be21d"} | ({"parameter": parameter} if parameter else {})
 
 
 EXAMPLES = {
-    "bad_request": ("Bad Request", "limit '0' is not allowed; expected a whole number from 1 to 10000", "limit"),
-    "unknown_interval": ("Bad Request", "interval '2m' is not known; allowed: 1s, 5s, 15s, 30s, 1m", "interval"),
-    "unknown_symbol": ("Not Found", "unknown symbol 'ZZZZ'", "symbol"),
-    "not_acceptable": ("Not Acceptable", "format 'xml' is not offered; allowed: json", "format"),
-    "rate_limited": ("Too Many Requests", 'too much from this address; allowed are "requests";q=1200;w=60', None),
-    "internal_error": (
-        "Internal Server Error",
-        "the server made a mistake; its log has more under the request_id",
-        None,
-    ),
-    "unavailable": ("Service Unavailable", "the store does not answer", None),
+    "bad_request": ("limit '0' is not allowed; expected a whole number from 1 to 10000", "limit"),
+    "unknown_interval": ("interval '2m' is not known; allowed: 1s, 5s, 15s, 30s, 1m", "interval"),
+    "unknown_symbol": ("unknown symbol 'ZZZZ'", "symbol"),
+    "not_acceptable": ("format 'xml' is not offered; allowed: json", "format"),
+    "rate_limited": ('too much from this address; allowed are "requests";q=1200;w=60', None),
+    "internal_error": ("the server made a mistake; its log has more under the request_id", None),
+    "unavailable": ("the store does not answer", None),
 }
-"""The title, the detail and the parameter of a failure, by its code."""
+"""The detail and the parameter of a failure, by its code."""
 
 
 def _content(one: Operation) -> dict[str, Any]:

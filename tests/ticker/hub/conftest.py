@@ -1,14 +1,22 @@
 """A hub whose clock and loop are in the test's hands, and clients whose kernel takes as much as the test says."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from ticker import codec
+from ticker.candles.interval import INTERVALS
+from ticker.history.candles import CandleHistory
+from ticker.hub.forming import Forming, Loaded
 from ticker.hub.hub import Hub
 from ticker.hub.subscriber import OutboxLimits, Subscriber
 from ticker.hub.topic import EVERY_MESSAGE, Delivery, Topic
+
+MINUTE, GRACE = 60_000_000, 500_000
 
 
 class Loop:
@@ -161,3 +169,34 @@ async def writer(valkey, new_writer):
     made = new_writer(valkey, kept_ticks=0)
     await made.claim("AAPL")
     return made
+
+
+class Stored:
+    """Candles in a real store, loaded when the test says so, and trades that pass on to their folds when it does."""
+
+    def __init__(self, writer: Any) -> None:
+        self.writer = writer
+        self.history = CandleHistory(writer.client, writer.candles, ZoneInfo("America/New_York"), GRACE, MINUTE, MINUTE)
+        self.free, self.loading = asyncio.Event(), asyncio.Event()
+        self.free.set()
+
+    async def load(self, symbol: str, interval: str) -> Loaded:
+        builder, span = await self.history.builder(symbol, INTERVALS[interval], "hand")
+        self.loading.set()
+        await self.free.wait()
+        return Loaded(builder, span.epoch, span.seq)
+
+    async def pass_on(self, forming: Forming, *seqs: int) -> list[int]:
+        """Which of these there are."""
+        found = []
+        for _, fields in await self.writer.client.xrange("trades:{AAPL}"):
+            if (seq := int(fields[b"seq"])) in seqs:
+                flat = [part for pair in fields.items() for part in pair]
+                forming.on_trade("AAPL", codec.entry_message("trade", "AAPL", flat).encode(), seq)
+                found.append(seq)
+        return found
+
+
+@pytest.fixture
+def stored(writer: Any) -> Stored:
+    return Stored(writer)

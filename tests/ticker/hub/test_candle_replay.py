@@ -1,16 +1,12 @@
 """Resuming on candles while trades, resets and the client itself come in between; over a real store."""
 
 import asyncio
-from zoneinfo import ZoneInfo
 
 import pytest
 
-from ticker import codec
-from ticker.app import _Past
-from ticker.candles.interval import INTERVALS
-from ticker.history.candles import CandleHistory
+from ticker.app import StoredPast
 from ticker.hub.candle_replay import CandleReplay, CandleUpstream
-from ticker.hub.forming import Forming, Loaded
+from ticker.hub.forming import Forming
 from ticker.hub.pace import Pace
 from ticker.hub.relay import Track
 from ticker.hub.resume import Position
@@ -21,7 +17,7 @@ MINUTE = 60 * SECOND
 TOPIC = Topic("candles", "AAPL", "1m")
 
 
-class Interrupted(_Past):
+class Interrupted(StoredPast):
     """Stored candles; `before` and `after` are called once, around the reading of a page."""
 
     before = after = None
@@ -53,27 +49,18 @@ class Tracks:
 class Scene:
     """A client that resumes; trades pass when the test says so."""
 
-    def __init__(self, writer, hub, client):
-        history = CandleHistory(writer.client, writer.candles, ZoneInfo("America/New_York"), 500_000, MINUTE, MINUTE)
-        self.free, self.loading = asyncio.Event(), asyncio.Event()
-        self.free.set()
-
-        async def load(symbol, interval):
-            builder, span = await history.builder(symbol, INTERVALS[interval], "hand")
-            self.loading.set()
-            await self.free.wait()
-            return Loaded(builder, span.epoch, span.seq)
-
-        self.writer, self.hub, self.client = writer, hub, client
-        self.past = Interrupted(history, 2 * MINUTE)
-        self.forming = Forming(hub, load, self.past, most=100)
+    def __init__(self, stored, hub, client):
+        self.free, self.loading = stored.free, stored.loading
+        self.stored, self.hub, self.client = stored, hub, client
+        self.past = Interrupted(stored.history, 2 * MINUTE)
+        self.forming = Forming(hub, stored.load, self.past, most=100)
         self.track = Track("trades", "AAPL")
-        tracks, ends = Tracks(self.track), writer.streams.ends
+        tracks, ends = Tracks(self.track), stored.writer.streams.ends
         self.upstream = CandleUpstream(hub, tracks, self.forming, self.past, ends, Pace(8))
 
     async def tip(self):
         """The epoch and number of the store, as the relay has them too."""
-        (tip,) = await self.writer.streams.tips("trades", ["AAPL"])
+        (tip,) = await self.stored.writer.streams.tips("trades", ["AAPL"])
         self.track.epoch, self.track.seq = tip.epoch, tip.end.seq
         return Position(tip.epoch, tip.end.seq)
 
@@ -89,16 +76,13 @@ class Scene:
 
     async def pass_on(self, *seqs):
         """Stored trades go out to the subscribers."""
-        for _, fields in await self.writer.client.xrange("trades:{AAPL}"):
-            if (seq := int(fields[b"seq"])) in seqs:
-                flat = [part for pair in fields.items() for part in pair]
-                self.forming.on_trade("AAPL", codec.entry_message("trade", "AAPL", flat).encode(), seq)
-                self.track.seq = seq
+        for seq in await self.stored.pass_on(self.forming, *seqs):
+            self.track.seq = seq
 
     async def begin_again(self, *ticks):
         """The store is emptied, and these are what a new epoch begins with."""
-        await self.writer.client.flushall()
-        await self.writer.write(*ticks)
+        await self.stored.writer.client.flushall()
+        await self.stored.writer.write(*ticks)
         await self.tip()
         self.track.floors.append(0)
         self.forming.invalidate("AAPL", 0)
@@ -109,36 +93,19 @@ class Scene:
 
 
 @pytest.fixture
-def scene(writer, hub, make_client):
-    return Scene(writer, hub, make_client(hub))
+def scene(stored, hub, make_client):
+    return Scene(stored, hub, make_client(hub))
 
 
-async def test_a_candle_that_a_late_trade_opens_among_read_ones_is_not_left_out(scene, writer, tape, noon):
-    """The store had the trade when its closed candles were read, and the candle was not closed; the fold had neither."""
+@pytest.mark.parametrize("clock", [0, 600_000], ids=["not closed", "closed"])
+async def test_a_candle_that_a_late_trade_opens_among_read_ones_is_sent_once(scene, writer, tape, noon, clock):
+    """The store had the trade when its closed candles were read, with its candle among them or not; the fold had neither."""
     await writer.write(tape.trade(time=noon))
     await writer.write(tape.trade(time=noon + 10 * MINUTE), clock=noon + 10 * MINUTE)
     replay = await scene.resume(0)
 
     async def late():
-        await writer.write(tape.trade(time=noon + 9 * MINUTE + 30 * SECOND), clock=noon + 10 * MINUTE)
-
-    async def close():
-        await scene.pass_on(3)
-        scene.forming.close(lambda symbol: noon + 10 * MINUTE + 600_000)
-
-    scene.past.before, scene.past.after = late, close
-    await replay.run(1 << 16)
-    assert scene.got == [(1, 1, True), (2, 1, False), (3, 1, True)]
-
-
-async def test_a_closed_candle_that_was_read_ahead_of_the_fold_is_sent_once(scene, writer, tape, noon):
-    """The fold hears of the late trade after the store has told of it."""
-    await writer.write(tape.trade(time=noon))
-    await writer.write(tape.trade(time=noon + 10 * MINUTE), clock=noon + 10 * MINUTE)
-    replay = await scene.resume(0)
-
-    async def late():
-        await writer.write(tape.trade(time=noon + 9 * MINUTE + 30 * SECOND), clock=noon + 10 * MINUTE + 600_000)
+        await writer.write(tape.trade(time=noon + 9 * MINUTE + 30 * SECOND), clock=noon + 10 * MINUTE + clock)
 
     async def close():
         await scene.pass_on(3)

@@ -1,14 +1,10 @@
 import asyncio
 import json
-from zoneinfo import ZoneInfo
 
 import pytest
 
-from ticker import codec
-from ticker.app import _Past
-from ticker.candles.interval import INTERVALS
-from ticker.history.candles import CandleHistory
-from ticker.hub.forming import Forming, Loaded
+from ticker.app import StoredPast
+from ticker.hub.forming import Forming
 from ticker.hub.topic import Topic
 
 SECOND = 1_000_000
@@ -34,33 +30,21 @@ class Box:
 class Scene:
     """Folds over a real store; trades pass when the test says so."""
 
-    def __init__(self, writer, hub, client):
-        history = CandleHistory(writer.client, writer.candles, ZoneInfo("America/New_York"), 500_000, MINUTE, MINUTE)
+    def __init__(self, stored, hub, client):
         self.hub, self.box = hub, Box(client)
         client.join(TOPIC)
-        self.free, self.loading = asyncio.Event(), asyncio.Event()
-        self.free.set()
-
-        async def load(symbol, interval):
-            builder, span = await history.builder(symbol, INTERVALS[interval], "hand")
-            self.loading.set()
-            await self.free.wait()
-            return Loaded(builder, span.epoch, span.seq)
-
-        self.writer = writer
-        self.forming = Forming(self.hub, load, _Past(history, 2 * MINUTE), most=MOST)
+        self.free, self.loading = stored.free, stored.loading
+        self.stored = stored
+        self.forming = Forming(self.hub, stored.load, StoredPast(stored.history, 2 * MINUTE), most=MOST)
 
     async def pass_on(self, *seqs):
         """Stored trades go out to the subscribers."""
-        for _, fields in await self.writer.client.xrange("trades:{AAPL}"):
-            if (seq := int(fields[b"seq"])) in seqs:
-                flat = [part for pair in fields.items() for part in pair]
-                self.forming.on_trade("AAPL", codec.entry_message("trade", "AAPL", flat).encode(), seq)
+        await self.stored.pass_on(self.forming, *seqs)
 
 
 @pytest.fixture
-def scene(writer, hub, make_client):
-    return Scene(writer, hub, make_client(hub))
+def scene(stored, hub, make_client):
+    return Scene(stored, hub, make_client(hub))
 
 
 async def test_a_fold_goes_on_from_what_is_stored(scene, writer, tape):
