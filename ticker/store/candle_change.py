@@ -61,14 +61,14 @@ async def change_candles(
 
     Raises `StoreUnavailable`, and `StoreError` where the symbol is written all the time.
     """
-    watched = [keys.state(symbol), keys.archived(symbol)]
+    watched = [keys.state(symbol), keys.archived(symbol), keys.CLEAN]
     for base in STORED:
         watched += keys.chunks(symbol, base.name), keys.chunk_index(symbol, base.name)
     with answers("candles"):
         async with client.pipeline(transaction=True) as pipe:
             for number in range(TRIES):
-                clean: Any = await client.hget(keys.CLEAN, symbol)
                 await pipe.watch(*watched)
+                clean: Any = await client.hget(keys.CLEAN, symbol)
                 found = await _look(client, symbol, ranges)
                 if (change := decide(found.held)) is None:
                     return
