@@ -23,7 +23,7 @@ faults: setup-test ## kill, stall, cut and fill what it runs on, about ten minut
 	PYTHONPATH=tests/faults $(BIN)/python -m ledger --table build/faults.md $(ARGS)
 
 fuzz: setup-test ## ask a running service what its OpenAPI document allows, and what it does not: 10,000 requests; ARGS="--seed 1"
-	$(BIN)/python tests/api/rest_fuzz.py $(ARGS)
+	PYTHONPATH=tests/faults $(BIN)/python tests/api/rest_fuzz.py $(ARGS)
 
 check: setup-test ## what CI checks besides the tests: form, lint, types
 	$(BIN)/ruff format --check .

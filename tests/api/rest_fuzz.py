@@ -7,7 +7,6 @@ import argparse
 import json
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from pathlib import Path
 
 import httpx
 import yaml
+from ledger.processes import free_port
 
 HERE = Path(__file__).parent
 BIN = Path(sys.executable).parent
@@ -52,13 +52,6 @@ class Tally:
     def reached(self) -> set[str]:
         """Paths that gave what they promise at least once."""
         return {one.split(" ")[1] for one in self.answers if one.startswith("GET ") and one.endswith(" 200")}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from ticker.web import asyncapi, message_schemas
 from ticker.web.gateway import Gateway
 
 DEADLINE_S = 15.0
+SECOND = 1_000_000
 EVENTS = {kind: Validator(asyncapi.document(Config()), schema) for kind, schema in message_schemas.EVENTS.items()}
 """What any client of any test gets must be what the document of the WebSocket says."""
 
@@ -304,6 +305,20 @@ async def serve(make_config: Any) -> AsyncIterator[Callable[..., Awaitable[int]]
             return await stack.enter_async_context(serving(app, config, lifespan="off"))
 
         yield serve
+
+
+@pytest.fixture
+async def filled(service: Service, tape: Any, new_tape: Any, noon: int) -> Service:
+    """Three minutes of AAPL, with quotes, one of them without a side, and every optional field, and two trades of MSFT."""
+    other = new_tape("MSFT")
+    service.feed.give(*other.trades(2))
+    service.feed.give(*tape.trades(170, step=SECOND), tape.quote(), tape.quote(None), clock=tape.time)
+    service.feed.give(tape.trade(189.23, 0.5, id="t", exchange="Q", conditions="@ T"))
+    client = await service.connect()
+    await client.subscribe("trades", "AAPL")
+    if not any(m.get("seq") == 171 for m in await client.barrier()):
+        await client.until(lambda m: m.get("seq") == 171)
+    return service
 
 
 @pytest.fixture

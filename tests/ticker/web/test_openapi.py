@@ -1,17 +1,19 @@
 """The OpenAPI document is whole, and what the service really answers is what it says."""
 
+import json
+
 import jsonschema_rs
-import pytest
 from closed_schemas import Validator, dangling, parts
+from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 from starlette.routing import Route
 
+from ticker import codec
 from ticker.app import create_app
 from ticker.config import Config
 from ticker.limits import Limits
 from ticker.web import openapi
 from ticker.web.operations import OPERATIONS
 
-SECOND = 1_000_000
 DOCUMENT = openapi.document(Limits())
 PAGES = {"/", "/docs", "/licenses.md"}
 """For people, not for programs."""
@@ -46,18 +48,10 @@ def complaints(path, answer):
     return found
 
 
-@pytest.fixture
-async def filled(service, tape, new_tape, noon):
-    """Trades with every optional field, quotes with a side missing, candles, and a symbol without anything."""
-    other = new_tape("MSFT")
-    service.feed.give(*other.trades(2))
-    service.feed.give(*tape.trades(170, step=SECOND), tape.quote(), tape.quote(None), clock=tape.time)
-    service.feed.give(tape.trade(189.23, 0.5, id="t", exchange="Q", conditions="@ T"))
-    client = await service.connect()
-    await client.subscribe("trades", "AAPL")
-    if not any(m.get("seq") == 171 for m in await client.barrier()):
-        await client.until(lambda m: m.get("seq") == 171)
-    return service
+def test_it_is_openapi_as_a_whole():
+    """By the schema that the OpenAPI Initiative gives for 3.1."""
+    assert [error.message for error in OPENAPI_31_VALIDATOR.iter_errors(json.loads(codec.to_json(DOCUMENT)))] == []
+    assert list(OPENAPI_31_VALIDATOR.iter_errors(DOCUMENT | {"openapi": "2"}))
 
 
 def test_every_path_is_described_and_no_other():

@@ -9,20 +9,6 @@ SECOND = 1_000_000
 MINUTE = 60 * SECOND
 
 
-@pytest.fixture
-async def filled(service, tape, new_tape, noon):
-    """Three minutes of AAPL, with quotes and every optional field, and two trades of MSFT."""
-    other = new_tape("MSFT")
-    service.feed.give(*other.trades(2))
-    service.feed.give(*tape.trades(170, step=SECOND), tape.quote(), tape.quote(None), clock=tape.time)
-    service.feed.give(tape.trade(189.23, 0.5, id="t", exchange="Q", conditions="@ T"))
-    client = await service.connect()
-    await client.subscribe("trades", "AAPL")
-    if not any(m.get("seq") == 171 for m in await client.barrier()):
-        await client.until(lambda m: m.get("seq") == 171)
-    return service
-
-
 async def test_candles_look_as_promised(filled, noon):
     """The envelope, the fields of a row in their order, newest last; `1m` is the interval where none is named."""
     body = await filled.json("/v1/candles/AAPL")
