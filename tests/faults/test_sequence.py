@@ -120,3 +120,10 @@ def test_a_feed_that_makes_something_else_the_second_time_is_found_out() -> None
 
 def test_a_line_that_was_cut_off_was_not_made() -> None:
     assert list(read([line_of(made(GOOD, 0)), line_of(made(GOOD, 1))[:-4]]).ticks) == [0]
+
+
+def test_a_feed_cannot_begin_late() -> None:
+    """There is nothing newer than its first tick yet."""
+    plans = [Plan(seed, SYMBOLS, 1000, GOOD.origin_us, 10, hostile=True) for seed in range(200)]
+    assert {made(plan, 0).fate for plan in plans} == {Fate.STORED}
+    assert {made(plan, 1).fate for plan in plans} > {Fate.STORED}

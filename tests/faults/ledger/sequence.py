@@ -56,7 +56,8 @@ def made(plan: Plan, number: int) -> Made:
     """Tick `number`."""
     dice = _mixed(plan.seed, number)
     chance = dice % 1000
-    if plan.hostile and chance < 60:
+    # The first cannot be late, as nothing is newer yet: the service is right to take it.
+    if plan.hostile and number and chance < 60:
         return _hostile(plan, number, chance, dice >> 10)
     return Made(number, Fate.STORED, _tick(plan, number, plan.time(number)))
 
