@@ -18,7 +18,7 @@ SHORT = Repr()
 SHORT.maxlevel, SHORT.maxlist, SHORT.maxdict, SHORT.maxstring = 3, 4, 4, 60
 CHANNELS = ("trades", "quotes", "candles")
 
-POSITION_FIELDS = ("epoch", "seq")
+POSITION_FIELDS = frozenset({"epoch", "seq"})
 POSITION_RULE = """a position: {"epoch": a text or null, "seq": a whole number}"""
 SEQ_MOST = (1 << 53) - 1
 
@@ -168,29 +168,38 @@ def _resume(given: Mapping[str, Any], symbols: tuple[str, ...], request_id: Id) 
         raise RequestError(
             request_id, f"'resume' is {_shown(resume)}, expected an object that gives symbols their positions"
         )
-    if strange := [symbol for symbol in resume if symbol not in symbols and (ALL not in symbols or symbol == ALL)]:
+    if resume and (strange := _strange(resume, frozenset(symbols))):
         raise RequestError(request_id, f"{_shown(strange[0])} is in 'resume' and not in 'symbols'")
     return {symbol: _position(symbol, given, request_id) for symbol, given in resume.items()}
 
 
+def _strange(resume: Mapping[str, Any], symbols: frozenset[str]) -> list[str]:
+    """What is not subscribed to, by its name or with all symbols."""
+    return [symbol for symbol in resume if symbol not in symbols and (ALL not in symbols or symbol == ALL)]
+
+
 def _position(symbol: str, given: object, request_id: Id) -> Position:
-    where = f"'resume' of {_shown(symbol)}"
     if symbol == ALL or not SYMBOL.fullmatch(symbol):
-        raise RequestError(request_id, f"{where}: expected {SYMBOL_RULE}; positions are those of single symbols")
+        raise _no_position(symbol, f": expected {SYMBOL_RULE}; positions are those of single symbols", request_id)
     if not isinstance(given, dict):
-        raise RequestError(request_id, f"{where} is {_shown(given)}, expected {POSITION_RULE}")
-    if unknown := [name for name in given if name not in POSITION_FIELDS]:
-        raise RequestError(request_id, f"{where} has {_shown(unknown[0])}, expected {POSITION_RULE}")
-    if missing := [name for name in POSITION_FIELDS if name not in given]:
-        raise RequestError(request_id, f"{where} has no {missing[0]!r}, expected {POSITION_RULE}")
+        raise _no_position(symbol, f" is {_shown(given)}, expected {POSITION_RULE}", request_id)
+    if given.keys() != POSITION_FIELDS:
+        if unknown := [name for name in given if name not in POSITION_FIELDS]:
+            raise _no_position(symbol, f" has {_shown(unknown[0])}, expected {POSITION_RULE}", request_id)
+        missing = next(name for name in sorted(POSITION_FIELDS) if name not in given)
+        raise _no_position(symbol, f" has no {missing!r}, expected {POSITION_RULE}", request_id)
     epoch, seq = given["epoch"], given["seq"]
     if not isinstance(seq, int) or isinstance(seq, bool) or not 0 <= seq <= SEQ_MOST:
-        raise RequestError(request_id, f"{where}: 'seq' is {_shown(seq)}, expected a whole number from 0")
+        raise _no_position(symbol, f": 'seq' is {_shown(seq)}, expected a whole number from 0", request_id)
     if epoch is None and seq:
-        raise RequestError(request_id, f"{where}: 'epoch' is null with 'seq' {seq}; it is null only with 'seq' 0")
+        raise _no_position(symbol, f": 'epoch' is null with 'seq' {seq}; it is null only with 'seq' 0", request_id)
     if epoch is not None and not (isinstance(epoch, str) and epoch):
-        raise RequestError(request_id, f"{where}: 'epoch' is {_shown(epoch)}, expected a text, or null with 'seq' 0")
+        raise _no_position(symbol, f": 'epoch' is {_shown(epoch)}, expected a text, or null with 'seq' 0", request_id)
     return Position(epoch, seq)
+
+
+def _no_position(symbol: str, why: str, request_id: Id) -> RequestError:
+    return RequestError(request_id, f"'resume' of {_shown(symbol)}{why}")
 
 
 def _shown(value: object) -> str:
