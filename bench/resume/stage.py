@@ -41,7 +41,7 @@ class Stage:
         store = EmbeddedServer(self._folder / "data", free_port())
         store.start()
         stack.callback(store.stop)
-        feed = {"type": "simulated", "symbols": options.symbols, "history_days": 0}
+        feed = {"type": "simulated", "symbols": options.symbols, "history_days": 0, "history_years": 0}
         feed["ticks_per_s"] = options.ticks_per_s / options.symbols
         (self._folder / "config.yaml").write_text(yaml.safe_dump({"feeds": [feed], "redis": {"url": store.url}}))
         self.ingester = self._program("ingest")
