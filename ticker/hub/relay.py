@@ -124,6 +124,10 @@ class Relay:
         self._settling: dict[Track, asyncio.Future[None]] = {}
         self._idle: set[Topic] = set()
 
+    def tracks(self, topic: Topic) -> bool:
+        """Whether the channel is tracked."""
+        return topic in self._tracks
+
     def track_of(self, topic: Topic) -> Track:
         """A tracked channel."""
         return self._tracks[topic]

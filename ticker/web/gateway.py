@@ -178,18 +178,18 @@ class Gateway:
             self.service.store(monotonic(), live=False)
 
     @asynccontextmanager
-    async def tracking(self, everything: Topic, symbols: Sequence[str]) -> AsyncIterator[None]:
-        """Have live messages of these symbols, at least as long as the block lasts. Raises `StoreUnavailable`.
+    async def tracking(self, everything: Topic, topics: Sequence[Topic]) -> AsyncIterator[None]:
+        """Have live messages of these, all of one channel, at least as long as the block lasts. Raises `StoreUnavailable`.
 
         Whoever joins topics in the block, without waiting for anything, has them from then on.
         """
         kind: Kind = "quotes" if everything.channel == "quotes" else "trades"
-        topics = [everything.of(symbol) for symbol in symbols]
-        ticks = [] if everything.interval is None else [Topic(kind, symbol) for symbol in symbols]
-        pins = topics + ticks
+        ticks = topics if everything.interval is None else [Topic(kind, topic.symbol) for topic in topics]
+        pins = topics if ticks is topics else (*topics, *ticks)
         self._pinned.take(pins)
         try:
-            await self.relay.track(kind, symbols)
+            if untracked := [topic.symbol for topic in ticks if not self.relay.tracks(topic)]:
+                await self.relay.track(kind, untracked)
             while everything.interval is not None and not all(map(self.forming.fold_of, topics)):
                 # One that has begun may be stopped while others are loaded.
                 await self.forming.watch_all(topics)
@@ -272,22 +272,22 @@ class Gateway:
     async def _join_all(self) -> None:
         """Symbols that have appeared join the subscriptions of all symbols, each announced before its first message."""
         for everything in self.hub.topics_of_all():
-            new = [symbol for symbol in self.symbols if not self.hub.admitted(everything, symbol)]
+            new = [everything.of(symbol) for symbol in self.symbols if not self.hub.admitted(everything, symbol)]
             if new:
                 async with self.tracking(everything, new):
                     self.admit(everything, new)
 
-    def admit(self, everything: Topic, symbols: Iterable[str]) -> None:
-        """Let tracked symbols into a topic of all symbols; whoever has that already is told where each begins."""
+    def admit(self, everything: Topic, topics: Iterable[Topic]) -> None:
+        """Let tracked topics into that of all symbols; whoever has that already is told where each begins."""
         interval = {"interval": everything.interval} if everything.interval else {}
-        for symbol in symbols:
-            if not self.hub.admitted(everything, symbol):
-                positions = {symbol: self.position(everything.of(symbol))}
+        for topic in topics:
+            if not self.hub.admitted(everything, topic.symbol):
+                positions = {topic.symbol: self.position(topic)}
                 text = messages.message(
                     "subscribed", channel=everything.channel, **interval, positions=positions, errors=[]
                 )
                 self.hub.control_to(everything, text)
-                self.hub.admit(everything, symbol)
+                self.hub.admit(everything, topic.symbol)
 
     async def _check(self) -> None:
         """Tell everyone when the service goes stale or comes back."""

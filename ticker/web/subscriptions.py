@@ -28,8 +28,8 @@ SLICE_SHARE = 0.25
 class _Asked:
     """The symbols of a request, parted."""
 
-    named: list[str]
-    """Those that are known, as they were written."""
+    topics: list[Topic]
+    """Those of symbols that are named and known."""
     errors: list[dict[str, str]]
     resume: dict[Topic, Position]
 
@@ -51,7 +51,7 @@ class Subscriptions:
     async def subscribe(self, request: Request) -> None:
         """The reply, then snapshots or replays, then live; between the three nothing is lost."""
         asked = self._part(request)
-        self._check_room(request, asked.named)
+        self._check_room(request, asked.topics)
         try:
             await self._track_and_join(request, asked)
         except StoreUnavailable as error:
@@ -59,7 +59,7 @@ class Subscriptions:
 
     def _part(self, request: Request) -> _Asked:
         known, everything = self._gateway.symbols, request.topic_of_all
-        unknown = dict.fromkeys(s for s in (*request.symbols, *request.resume) if s != ALL and s not in known)
+        unknown = dict.fromkeys(s for s in (*request.symbols, *request.resume) if s not in known and s != ALL)
         errors = [{"symbol": symbol, "code": "unknown_symbol"} for symbol in unknown]
         resume: dict[Topic, Position] = {}
         refused: set[str] = set()
@@ -70,13 +70,13 @@ class Subscriptions:
                 errors.append({"symbol": symbol, "code": "already_subscribed"})
             elif symbol in known:
                 resume[topic] = position
-        named = [s for s in request.symbols if s in known and s not in refused]
-        return _Asked(named, errors, resume)
+        topics = [everything.of(s) for s in request.symbols if s in known and s not in refused]
+        return _Asked(topics, errors, resume)
 
-    def _check_room(self, request: Request, named: list[str]) -> None:
+    def _check_room(self, request: Request, topics: list[Topic]) -> None:
         limit, have = self._gateway.config.limits.subscriptions, self._client.topics
-        wide = [ALL] if ALL in request.symbols else []
-        fresh = len([s for s in (*named, *wide) if request.topic_of_all.of(s) not in have])
+        wide = [request.topic_of_all] if ALL in request.symbols else []
+        fresh = len([topic for topic in (*topics, *wide) if topic not in have])
         if len(have) + fresh > limit:
             metrics.met("subscriptions")
             found = f"{len(have)} subscribed and {fresh} more"
@@ -84,21 +84,26 @@ class Subscriptions:
 
     async def _track_and_join(self, request: Request, asked: _Asked) -> None:
         """Have live messages of all that is asked for, and join once nothing has changed while that was arranged."""
-        gateway, everything = self._gateway, request.topic_of_all
-        wanted: list[str] = []
+        wanted = self._wanted(request, asked)
         while True:
-            async with gateway.tracking(everything, wanted):
+            async with self._gateway.tracking(request.topic_of_all, wanted):
                 # Symbols may appear while others are being tracked.
-                now = list(gateway.symbols) if ALL in request.symbols else asked.named
-                if set(now) <= set(wanted):
+                now = self._wanted(request, asked)
+                if now is wanted or set(now) <= set(wanted):
                     if not asked.resume:
                         self._join(request, asked, wanted, None)
                         return
                     if await self._resume(request, asked, wanted):
                         return
-            wanted = now
+            wanted = self._wanted(request, asked)
 
-    async def _resume(self, request: Request, asked: _Asked, wanted: list[str]) -> bool:
+    def _wanted(self, request: Request, asked: _Asked) -> list[Topic]:
+        """What must be tracked: what is named, or everything that there is by now."""
+        if ALL not in request.symbols:
+            return asked.topics
+        return [request.topic_of_all.of(symbol) for symbol in self._gateway.symbols]
+
+    async def _resume(self, request: Request, asked: _Asked, wanted: list[Topic]) -> bool:
         """Join, resuming; False where symbols have appeared meanwhile."""
         gateway = self._gateway
         room = self._room = self._room or asyncio.Event()
@@ -112,7 +117,7 @@ class Subscriptions:
             while True:
                 await replay.prepare(request.delivery)
                 async with gateway.upstream.pace:
-                    if ALL in request.symbols and not set(gateway.symbols) <= set(wanted):
+                    if ALL in request.symbols and not set(self._wanted(request, asked)) <= set(wanted):
                         replay.close()
                         return False
                     if replay.current:
@@ -125,10 +130,9 @@ class Subscriptions:
             self._replays[replay] = asyncio.create_task(self._run(replay))
         return True
 
-    def _join(self, request: Request, asked: _Asked, wanted: list[str], replay: Replay | CandleReplay | None) -> None:
-        """The reply, snapshots and joining of tracked symbols, and what can be replayed at once: nothing here waits."""
+    def _join(self, request: Request, asked: _Asked, topics: list[Topic], replay: Replay | CandleReplay | None) -> None:
+        """The reply, snapshots and joining of tracked topics, and what can be replayed at once: nothing here waits."""
         gateway, client, everything = self._gateway, self._client, request.topic_of_all
-        topics = [everything.of(symbol) for symbol in wanted]
         positions = {topic.symbol: gateway.position(topic) for topic in topics}
         if replay:
             for symbol, recovered in replay.recovered(request.delivery).items():
@@ -144,9 +148,9 @@ class Subscriptions:
             if payload:
                 client.send(messages.as_snapshot(payload), counted=False)
         if ALL in request.symbols:
-            gateway.admit(everything, wanted)
-        joined = [everything.of(s) for s in (*asked.named, ALL) if s in request.symbols]
-        gateway.hub.join(client, joined, request.delivery, asked.resume)
+            gateway.admit(everything, topics)
+        wide = [everything] if ALL in request.symbols else []
+        gateway.hub.join(client, (*asked.topics, *wide), request.delivery, asked.resume)
         if replay:
             replay.step(self._slice)
 
