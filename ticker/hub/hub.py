@@ -168,7 +168,7 @@ class Hub:
             self._remove(topic, cohort)
 
     def record(self, topic: Topic) -> Recording:
-        """Keep the newest messages of a topic of one symbol, until everyone who has asked for it has called `unrecord`."""
+        """Keep the newest messages of a topic of one symbol, at least until everyone who has asked has called `unrecord`."""
         found = self._recordings.get(topic)
         if found is None:
             found = self._recordings[topic] = Recording(self._recorded)
@@ -177,12 +177,18 @@ class Hub:
         return found
 
     def unrecord(self, topic: Topic) -> None:
-        """Undo `record`."""
+        """Undo `record`. Others may come back soon, as all clients of a gateway do: what is there is kept for a while."""
         found = self._recordings[topic]
         found.holders -= 1
-        if not found.holders:
-            del self._recordings[topic]
-            self._remove(topic, found)
+        found.idle = False
+
+    def sweep(self) -> None:
+        """Record no more what nobody has needed since the last time."""
+        for topic, recording in list(self._recordings.items()):
+            if not recording.holders and recording.idle:
+                del self._recordings[topic]
+                self._remove(topic, recording)
+            recording.idle = not recording.holders
 
     def _forget_targets(self, topic: Topic) -> None:
         if topic.symbol == ALL:

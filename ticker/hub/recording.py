@@ -1,6 +1,7 @@
 """The newest live messages of one topic, kept while somebody is being brought up to them."""
 
 from collections import deque
+from itertools import islice
 
 
 class Recording:
@@ -10,12 +11,14 @@ class Recording:
     numbering comes as a control message, and with it the recording begins anew.
     """
 
-    __slots__ = ("holders", "most", "pending")
+    __slots__ = ("holders", "idle", "most", "pending")
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.pending: deque[bytes] = deque(maxlen=most)
         self.holders = 0
+        self.idle = False
+        """Whether there was no holder when it was last looked at."""
 
     @property
     def full(self) -> bool:
@@ -32,8 +35,5 @@ class Recording:
 
     def newest(self, count: int, most: int) -> list[bytes]:
         """The oldest `most` of the newest `count` frames; empty where so many are not kept."""
-        have = len(self.pending)
-        if count > have:
-            return []
-        first = have - count
-        return [self.pending[i] for i in range(first, min(first + most, have))]
+        first = len(self.pending) - count
+        return list(islice(self.pending, first, first + most)) if first >= 0 else []

@@ -334,6 +334,7 @@ class Gateway:
         """Let go of what nobody wants any more."""
         while True:
             await asyncio.sleep(SWEEP_S)
+            self.hub.sweep()
             self.forming.sweep(self.needed)
             self.relay.sweep(lambda t: self.needed(t) or (t.channel == "trades" and self.forming.folds(t.symbol)))
             self.take_census()

@@ -144,6 +144,28 @@ def test_a_topic_is_wanted_while_somebody_would_get_it(hub, make_client):
     assert not hub.wanted(EVERY)
 
 
+def test_a_recording_outlives_its_last_holder_for_a_while(hub):
+    """Who comes right behind finds all since then; what nobody has needed between two looks goes."""
+    first = hub.record(AAPL)
+    hub.publish(AAPL, b"a")
+    hub.unrecord(AAPL)
+    hub.publish(AAPL, b"b")
+    hub.sweep()
+    again = hub.record(AAPL)
+    assert again is first
+    assert len(again.newest(2, 10)) == 2
+    hub.sweep()
+    hub.sweep()
+    assert hub.record(AAPL) is first
+    for _ in range(2):
+        hub.unrecord(AAPL)
+    hub.sweep()
+    assert hub.wanted(AAPL)
+    hub.sweep()
+    assert not hub.wanted(AAPL)
+    assert hub.record(AAPL) is not first
+
+
 def test_topics_of_all_symbols_are_those_with_members(hub, make_client):
     """Each once, however many members it has."""
     one, two = make_client(hub), make_client(hub)

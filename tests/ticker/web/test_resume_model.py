@@ -409,6 +409,7 @@ class Machine(RuleBasedStateMachine):
     def sweep(self, times):
         """What nobody has needed for some time is let go of."""
         for _ in range(times):
+            self.hub.sweep()
             self.relay.sweep(self.gateway.needed)
 
     @rule(lost=st.integers(1, 60), seconds=st.sampled_from([0.0, 0.3, 0.8, 2.0]))
@@ -545,6 +546,8 @@ class Machine(RuleBasedStateMachine):
                     assert peer.record == {seq: self.stream.truth[seq] for seq in peer.record}
             for peer in self.peers:
                 self.part(peer)
+            for _ in range(2):
+                self.hub.sweep()
             assert not self.hub._recordings, "somebody still records"
             assert not self.hub._of_topic
         finally:
