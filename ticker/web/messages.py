@@ -168,19 +168,19 @@ def _resume(given: Mapping[str, Any], symbols: tuple[str, ...], request_id: Id) 
         raise RequestError(
             request_id, f"'resume' is {_shown(resume)}, expected an object that gives symbols their positions"
         )
-    if resume and (strange := _strange(resume, frozenset(symbols))):
-        raise RequestError(request_id, f"{_shown(strange[0])} is in 'resume' and not in 'symbols'")
-    return {symbol: _position(symbol, given, request_id) for symbol, given in resume.items()}
-
-
-def _strange(resume: Mapping[str, Any], symbols: frozenset[str]) -> list[str]:
-    """What is not subscribed to, by its name or with all symbols."""
-    return [symbol for symbol in resume if symbol not in symbols and (ALL not in symbols or symbol == ALL)]
+    named = frozenset(symbols)
+    positions: dict[str, Position] = {}
+    for symbol, position in resume.items():
+        if symbol not in named and (ALL not in named or symbol == ALL):
+            raise RequestError(request_id, f"{_shown(symbol)} is in 'resume' and not in 'symbols'")
+        if symbol == ALL or (symbol not in named and not SYMBOL.fullmatch(symbol)):
+            why = f": expected {SYMBOL_RULE}; positions are those of single symbols"
+            raise _no_position(symbol, why, request_id)
+        positions[symbol] = _position(symbol, position, request_id)
+    return positions
 
 
 def _position(symbol: str, given: object, request_id: Id) -> Position:
-    if symbol == ALL or not SYMBOL.fullmatch(symbol):
-        raise _no_position(symbol, f": expected {SYMBOL_RULE}; positions are those of single symbols", request_id)
     if not isinstance(given, dict):
         raise _no_position(symbol, f" is {_shown(given)}, expected {POSITION_RULE}", request_id)
     if given.keys() != POSITION_FIELDS:
