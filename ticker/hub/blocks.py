@@ -130,6 +130,8 @@ class Blocks:
 
     def __init__(self, ticks: Ticks, most_bytes: int, reads: int) -> None:
         """`reads`: how many round trips go on at once."""
+        self.shared = 0
+        """How often a block was there, or being read, already, since this was last counted."""
         self._ticks = ticks
         self._most_bytes = most_bytes
         self._reads = reads
@@ -157,7 +159,7 @@ class Blocks:
         if block is None or block.high < seq:
             return None
         self._blocks.move_to_end(place)
-        metrics.REPLAY_SHARED.inc()
+        self.shared += 1
         return block
 
     def fetch(self, source: Source, seq: int, last: int) -> asyncio.Future[Answer]:
@@ -165,7 +167,7 @@ class Blocks:
         place = self.place(source, seq)
         waiting = self._reading.get(place)
         if waiting is not None:
-            metrics.REPLAY_SHARED.inc()
+            self.shared += 1
             return waiting
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         if (here := self.get(source, seq)) is not None:

@@ -303,15 +303,18 @@ class Gateway:
             self.hub.look()
             for connection, since_s in list(self.unsubscribed.items()):
                 connection.check_first_subscribe(monotonic() - since_s)
-            self._count_delivered()
+            self._count()
             await asyncio.sleep(CHECK_S)
 
-    def _count_delivered(self) -> None:
+    def _count(self) -> None:
         delivered = self.hub.delivered
         metrics.MESSAGES.inc(delivered.messages)
         metrics.BYTES.inc(delivered.bytes)
         metrics.SKIPPED.inc(delivered.skipped)
         delivered.messages = delivered.bytes = delivered.skipped = 0
+        blocks = self.upstream.blocks
+        metrics.REPLAY_SHARED.inc(blocks.shared)
+        blocks.shared = 0
 
     async def _mend_forming(self) -> None:
         """Begin candles again whose trades were in doubt; apart from `_check`, because a lost store keeps it waiting."""
@@ -341,7 +344,7 @@ class Gateway:
 
     def take_census(self) -> None:
         """Count the connections, what they have and what they were sent, for a scrape."""
-        self._count_delivered()
+        self._count()
         states: Counter[str] = Counter()
         queued_bytes = 0
         for one in self.hub.everyone():

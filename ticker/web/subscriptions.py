@@ -58,20 +58,22 @@ class Subscriptions:
             raise RequestError(request.id, str(error), "unavailable") from None
 
     def _part(self, request: Request) -> _Asked:
-        known, everything = self._gateway.symbols, request.topic_of_all
+        known, everything, have = self._gateway.symbols, request.topic_of_all, self._client.topics
         unknown = dict.fromkeys(s for s in (*request.symbols, *request.resume) if s not in known and s != ALL)
         errors = [{"symbol": symbol, "code": "unknown_symbol"} for symbol in unknown]
+        named = {symbol: everything.of(symbol) for symbol in request.symbols if symbol in known}
+        has_all = everything in have
         resume: dict[Topic, Position] = {}
-        refused: set[str] = set()
         for symbol, position in request.resume.items():
-            topic = everything.of(symbol)
-            if symbol in known and self._has(topic):
-                refused.add(symbol)
+            if symbol not in known:
+                continue
+            topic = named.get(symbol) or everything.of(symbol)
+            if has_all or topic in have:
+                named.pop(symbol, None)
                 errors.append({"symbol": symbol, "code": "already_subscribed"})
-            elif symbol in known:
+            else:
                 resume[topic] = position
-        topics = [everything.of(s) for s in request.symbols if s in known and s not in refused]
-        return _Asked(topics, errors, resume)
+        return _Asked(list(named.values()), errors, resume)
 
     def _check_room(self, request: Request, topics: list[Topic]) -> None:
         limit, have = self._gateway.config.limits.subscriptions, self._client.topics
@@ -137,8 +139,7 @@ class Subscriptions:
         if replay:
             for symbol, recovered in replay.recovered(request.delivery).items():
                 positions[symbol]["recovered"] = recovered
-        fresh = [topic for topic in topics if topic not in asked.resume and not self._has(topic)]
-        snapshots = [gateway.last_message(topic) for topic in fresh] if request.snapshot else []
+        snapshots = [gateway.last_message(topic) for topic in self._fresh(asked, topics)] if request.snapshot else []
         interval = {"interval": request.interval} if request.interval else {}
         reply = messages.message(
             "subscribed", request.id, channel=request.channel, **interval, positions=positions, errors=asked.errors
@@ -159,9 +160,12 @@ class Subscriptions:
         """Bytes that a replay writes at once."""
         return int(min(SLICE_BYTES, SLICE_SHARE * self._gateway.config.websocket.outbox_bytes))
 
-    def _has(self, topic: Topic) -> bool:
-        """Whether messages of the topic come already."""
-        return topic in self._client.topics or topic.everything in self._client.topics
+    def _fresh(self, asked: _Asked, topics: list[Topic]) -> list[Topic]:
+        """Those whose messages neither come already nor are replayed."""
+        have = self._client.topics
+        if topics and topics[0].everything in have:
+            return []
+        return [topic for topic in topics if topic not in have and topic not in asked.resume]
 
     async def _run(self, replay: Replay | CandleReplay) -> None:
         """Go on with a replay for which more than one step is needed."""
