@@ -31,6 +31,7 @@ from ticker.hub.blocks import Blocks
 from ticker.hub.candle_replay import CandleUpstream
 from ticker.hub.forming import Forming, Loaded
 from ticker.hub.hub import Hub
+from ticker.hub.outlet import Outlet
 from ticker.hub.pace import Pace
 from ticker.hub.past import Begin, PastPage
 from ticker.hub.relay import Relay
@@ -175,14 +176,8 @@ def make_gateway(client: Redis, config: Config) -> Gateway:
     past = StoredPast(CandleHistory(client, chunks, zone, grace_us, lateness_us, ahead_us), lateness_us + ahead_us)
     forming = Forming(hub, load, past, most=config.limits.heal_messages)
     subscription = Subscription(client, gateway.deliver, gateway.connection_changed, PRIVATE)
-    relay = Relay(
-        hub,
-        streams,
-        subscription,
-        forming.on_trade,
-        forming.invalidate,
-        heal_most=config.limits.heal_messages,
-    )
+    outlet = Outlet(hub, forming.on_trade, forming.invalidate)
+    relay = Relay(outlet, streams, subscription, heal_most=config.limits.heal_messages)
     blocks = Blocks(streams, config.limits.replay_cache_bytes, config.limits.replay_reads)
     pace = Pace(REPLAYS_A_TURN)
     upstream = Upstream(hub, relay, blocks, streams.ends, pace)

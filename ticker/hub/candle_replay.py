@@ -22,10 +22,11 @@ from ticker.hub.frame import text_frame
 from ticker.hub.hub import Hub
 from ticker.hub.pace import Pace
 from ticker.hub.past import Begin, Past, PastPage
-from ticker.hub.relay import REAPPEND_S, RETRY_S, Relay, Track
+from ticker.hub.relay import REAPPEND_S, RETRY_S, Relay
 from ticker.hub.resume import Position, count_outcomes, start
 from ticker.hub.subscriber import Subscriber
 from ticker.hub.topic import Delivery, Topic
+from ticker.hub.track import Track
 from ticker.store.tick_stream import Kind
 
 

@@ -10,12 +10,12 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from ticker import codec, metrics
+from ticker import metrics
 from ticker.errors import StoreError, StoreUnavailable
-from ticker.hub.events import gap_message, reset_message
-from ticker.hub.hub import Hub
+from ticker.hub.outlet import Outlet
 from ticker.hub.topic import Topic
-from ticker.store.tick_stream import KINDS, MESSAGE_TYPE, STREAM, Kind, Page, Tip, Wanted
+from ticker.hub.track import Track
+from ticker.store.tick_stream import KINDS, STREAM, Kind, Page, Tip, Wanted
 
 log = logging.getLogger(__name__)
 
@@ -48,72 +48,14 @@ class Channels(Protocol):
         """Unsubscribe."""
 
 
-class Track:
-    """One channel of one symbol: the last number that went out, and the messages that wait while it is made sure of."""
-
-    __slots__ = (
-        "channel",
-        "epoch",
-        "floors",
-        "gone",
-        "held",
-        "kind",
-        "message",
-        "seq",
-        "short_s",
-        "symbol",
-        "topic",
-        "unnamed",
-    )
-
-    def __init__(self, kind: Kind, symbol: str) -> None:
-        self.kind = kind
-        self.symbol = symbol
-        self.topic = Topic(kind, symbol)
-        self.channel = STREAM[kind](symbol)
-        self.epoch: str | None = None
-        self.seq = 0
-        self.message: bytes | None = None
-        """The one with the number `seq`; None where that has not come, but is known to be gone."""
-        self.held: list[bytes] | None = []
-        self.floors: list[int] = []
-        """The number of each reset: what was above it is withdrawn, and may come again with other content."""
-        self.short_s: float | None = None
-        """Since when the store has been found to end before what was sent, or before a hole in what waits."""
-        self.unnamed = False
-        """Somebody who has joined before the first number was told of no epoch."""
-        self.gone = False
-        """Nobody needs it any more: it was let go of, perhaps in the middle of a check."""
-
-    @property
-    def generation(self) -> int:
-        """How often numbers have been withdrawn."""
-        return len(self.floors)
-
-
 class Relay:
     """All tracked channels of this process."""
 
-    def __init__(
-        self,
-        hub: Hub,
-        ticks: Ticks,
-        channels: Channels,
-        on_trade: Callable[[str, bytes, int], None],
-        on_break: Callable[[str, int | None], None],
-        *,
-        heal_most: int,
-    ) -> None:
-        """`on_trade(symbol, message, seq)` hears of every trade that goes out; `on_break(symbol, seq)` of missing ones, with
-        the number above which trades are withdrawn, if any.
-
-        `heal_most` messages are read back for one hole; a larger one is announced.
-        """
-        self._hub = hub
+    def __init__(self, outlet: Outlet, ticks: Ticks, channels: Channels, *, heal_most: int) -> None:
+        """`heal_most` messages are read back for one hole; a larger one is announced."""
+        self._outlet = outlet
         self._ticks = ticks
         self._channels = channels
-        self._on_trade = on_trade
-        self._on_break = on_break
         self._heal_most = heal_most
         self._tracks: dict[Topic, Track] = {}
         self._by_channel: dict[bytes, Track] = {}
@@ -151,7 +93,7 @@ class Relay:
             await self._channels.ensure(track.channel for track in tracks)
             for track, tip in zip(tracks, await self._ticks.tips(kind, symbols), strict=True):
                 track.epoch, track.seq = tip.epoch, tip.end.seq
-                track.message = _message(track, tip.entry) if tip.entry else None
+                track.message = track.message_of(tip.entry) if tip.entry else None
                 self._tracks[track.topic] = track
                 if track in self._doubtful:
                     self._doubt.set()
@@ -191,9 +133,9 @@ class Relay:
         if track.held is not None:
             track.held.append(payload)
             return
-        seq = _seq(track, payload)
+        seq = track.number_of(payload)
         if seq == track.seq + 1:
-            self._publish(track, payload, seq)
+            self._outlet.publish(track, payload, seq)
         elif seq is not None and seq > track.seq:
             track.held = [payload]
             self._question(track)
@@ -216,7 +158,7 @@ class Relay:
                     track.held = []
                     self._question(track)
                 else:
-                    self._reset(track, epoch, seq)
+                    self._outlet.reset(track, epoch, seq)
 
     def connection_changed(self, connected: bool) -> None:
         """After a lost connection, anything may be missing."""
@@ -276,12 +218,12 @@ class Relay:
         if tip.epoch is not None and tip.epoch != track.epoch:
             (ended,) = await self._ticks.ends(track.kind, [track.symbol])
             # Of an epoch that nobody has written down nothing can be told to be true: all that is kept is sent.
-            self._reset(track, tip.epoch, min(ended.get(track.epoch or "", 0), track.seq, tip.end.seq))
-        elif tip.epoch is not None and 0 < tip.end.seq < track.seq and not _continues(track):
+            self._outlet.reset(track, tip.epoch, min(ended.get(track.epoch or "", 0), track.seq, tip.end.seq))
+        elif tip.epoch is not None and 0 < tip.end.seq < track.seq and not track.goes_on:
             # The store has lost what was sent. Its writer may be about to append it again.
             if self._may_come_back(track):
                 return
-            self._reset(track, tip.epoch, tip.end.seq)
+            self._outlet.reset(track, tip.epoch, tip.end.seq)
         if await self._send_missing(track, tip):
             self._let_go(track)
         else:
@@ -293,7 +235,7 @@ class Relay:
         if tip.end.seq - track.seq > self._heal_most:
             metrics.met("heal_messages")
             reason = "too_far"
-            self._announce_hole(track, tip.end.seq - self._heal_most + 1, reason)
+            self._outlet.announce_hole(track, tip.end.seq - self._heal_most + 1, reason)
         while track.seq < tip.end.seq:
             wanted = Wanted(track.kind, track.symbol, track.seq + 1, min(tip.end.seq - track.seq, ENTRIES_PER_READ))
             (page,) = await self._ticks.pages([wanted])
@@ -301,11 +243,11 @@ class Relay:
                 return False
             for seq, fields in page.entries:
                 if track.seq < seq <= tip.end.seq:
-                    self._announce_hole(track, seq, "trimmed" if seq <= page.first else "store_lost")
-                    self._publish(track, _message(track, fields), seq)
+                    self._outlet.announce_hole(track, seq, "trimmed" if seq <= page.first else "store_lost")
+                    self._outlet.publish(track, track.message_of(fields), seq)
             if len(page.entries) < wanted.most:
                 break
-        self._announce_hole(track, tip.end.seq + 1, "trimmed")
+        self._outlet.announce_hole(track, tip.end.seq + 1, "trimmed")
         return True
 
     def _may_come_back(self, track: Track) -> bool:
@@ -351,49 +293,17 @@ class Relay:
             return
         held, track.held = track.held or [], None
         for place, payload in enumerate(held):
-            seq = _seq(track, payload)
+            seq = track.number_of(payload)
             if seq is None or seq <= track.seq:
                 continue
             if seq > track.seq + 1 and self._may_come_back(track):
                 # What is missing came after the stream was asked, or the store has lost it, perhaps for a moment only.
                 track.held = held[place:]
                 return
-            self._announce_hole(track, seq, "store_lost")
-            self._publish(track, payload, seq)
+            self._outlet.announce_hole(track, seq, "store_lost")
+            self._outlet.publish(track, payload, seq)
         track.short_s = None
         self._settled(track)
-
-    def _announce_hole(self, track: Track, seq: int, reason: str) -> None:
-        """Where `seq` is not the next number, say what is missing before it."""
-        if seq <= track.seq + 1:
-            return
-        if track.unnamed:
-            self._name_epoch(track)
-        metrics.GAPS.labels(track.kind).inc()
-        self._hub.control(track.topic, gap_message(track.topic, track.seq + 1, seq - 1, reason))
-        track.seq, track.message = seq - 1, None
-        if track.kind == "trades":
-            self._on_break(track.symbol, None)
-
-    def _reset(self, track: Track, epoch: str, seq: int) -> None:
-        track.epoch, track.seq, track.message, track.unnamed = epoch, seq, None, False
-        track.floors.append(seq)
-        self._hub.control(track.topic, reset_message(track.topic, epoch, seq))
-        if track.kind == "trades":
-            self._on_break(track.symbol, seq)
-
-    def _name_epoch(self, track: Track) -> None:
-        """Before the first number: those who could not know its epoch must be able to resume behind it."""
-        if track.epoch is not None:
-            self._reset(track, track.epoch, 0)
-
-    def _publish(self, track: Track, message: bytes, seq: int) -> None:
-        if track.unnamed:
-            self._name_epoch(track)
-        track.seq, track.message = seq, message
-        self._hub.publish(track.topic, message)
-        if track.kind == "trades":
-            self._on_trade(track.symbol, message, seq)
 
     @property
     def doubtful(self) -> bool:
@@ -405,23 +315,3 @@ class Relay:
             return
         self._doubtful[track] = None
         self._doubt.set()
-
-
-def _continues(track: Track) -> bool:
-    """Whether what waits goes on from what was sent, though the stream does not hold it: then it is not the stream's."""
-    seqs = [_seq(track, payload) for payload in track.held or ()]
-    return bool(seqs) and all(seq is not None and seq > track.seq for seq in seqs)
-
-
-def _seq(track: Track, payload: bytes) -> int | None:
-    """The number of a message; None, and a line in the log, where somebody has published what is no tick."""
-    try:
-        return codec.last_seq(payload)
-    except (ValueError, KeyError, TypeError):
-        fields = {"symbol": track.symbol}
-        log.warning("%s: passed over a message that is no tick: %.80r", track.channel, payload, extra=fields)
-        return None
-
-
-def _message(track: Track, fields: Sequence[bytes]) -> bytes:
-    return codec.entry_message(MESSAGE_TYPE[track.kind], track.symbol, fields).encode()

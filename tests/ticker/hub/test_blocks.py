@@ -7,7 +7,7 @@ import pytest
 
 from ticker.errors import StoreUnavailable
 from ticker.hub.blocks import BLOCK, Blocks
-from ticker.hub.relay import Track
+from ticker.hub.track import Track
 
 PLENTY = 1 << 20
 

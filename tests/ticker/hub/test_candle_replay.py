@@ -8,9 +8,9 @@ from ticker.app import StoredPast
 from ticker.hub.candle_replay import CandleReplay, CandleUpstream
 from ticker.hub.forming import Forming
 from ticker.hub.pace import Pace
-from ticker.hub.relay import Track
 from ticker.hub.resume import Position
 from ticker.hub.topic import EVERY_MESSAGE, Delivery, Topic
+from ticker.hub.track import Track
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND

@@ -6,6 +6,7 @@ import pytest
 
 from ticker import codec
 from ticker.errors import StoreUnavailable
+from ticker.hub.outlet import Outlet
 from ticker.hub.relay import Relay
 from ticker.hub.topic import Topic
 
@@ -88,14 +89,10 @@ class Scene:
         self.writer = writer
         self.hub, self.channels, self.ticks = hub, Channels(), Slow(writer.streams)
         self.traded, self.broken = [], []
-        self.relay = Relay(
-            self.hub,
-            self.ticks,
-            self.channels,
-            lambda s, m, seq: self.traded.append(seq),
-            lambda symbol, floor: self.broken.append(symbol),
-            heal_most=10_000,
+        outlet = Outlet(
+            self.hub, lambda s, m, seq: self.traded.append(seq), lambda symbol, floor: self.broken.append(symbol)
         )
+        self.relay = Relay(outlet, self.ticks, self.channels, heal_most=10_000)
         self.box = Box(client)
         client.join(AAPL)
 

@@ -24,6 +24,7 @@ from ticker.hub.blocks import Blocks
 from ticker.hub.candle_replay import CandleUpstream
 from ticker.hub.forming import Forming
 from ticker.hub.hub import Hub
+from ticker.hub.outlet import Outlet
 from ticker.hub.pace import Pace
 from ticker.hub.relay import REAPPEND_S, RETRY_S, Relay
 from ticker.hub.replay import Upstream
@@ -324,7 +325,7 @@ class Machine(RuleBasedStateMachine):
     async def _build(self):
         hub = Hub(self.loop.time, self.loop.call_later, recorded=16)
         forming = Forming(hub, None, None, most=10_000)
-        relay = Relay(hub, self.stream, Channels(), forming.on_trade, forming.invalidate, heal_most=10_000)
+        relay = Relay(Outlet(hub, forming.on_trade, forming.invalidate), self.stream, Channels(), heal_most=10_000)
         pace = Pace(2)
         upstream = Upstream(hub, relay, Blocks(self.stream, 65_536, 2), self.stream.ends, pace)
         self.gateway = Gateway(Config(), hub, SimpleNamespace(cache=Cache(1 << 16)))

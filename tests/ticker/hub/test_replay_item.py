@@ -6,9 +6,9 @@ import pytest
 
 from ticker.hub.blocks import Blocks
 from ticker.hub.recording import Recording
-from ticker.hub.relay import Track
-from ticker.hub.replay import Item, Piece
+from ticker.hub.replay_item import Item, Piece
 from ticker.hub.resume import Position
+from ticker.hub.track import Track
 
 
 @pytest.fixture
