@@ -9,24 +9,24 @@ where trades came late: a candle waits until none that is still to be read can h
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from heapq import heappop, heappush
+from heapq import heappop
 from typing import NamedTuple
 
 from ticker import codec, metrics
 from ticker.candles.candle import Candle
 from ticker.errors import StoreUnavailable
+from ticker.hub.candle_replay_item import CandleItem
 from ticker.hub.cohort import Newest
-from ticker.hub.events import gap_message, reset_message
+from ticker.hub.events import gap_message
 from ticker.hub.forming import Fold, Forming
 from ticker.hub.frame import text_frame
 from ticker.hub.hub import Hub
 from ticker.hub.pace import Pace
-from ticker.hub.past import Begin, Past, PastPage
-from ticker.hub.relay import REAPPEND_S, RETRY_S, Relay
+from ticker.hub.past import Past
+from ticker.hub.relay import RETRY_S, Relay
 from ticker.hub.resume import Position, count_outcomes, start
 from ticker.hub.subscriber import Subscriber
 from ticker.hub.topic import Delivery, Topic
-from ticker.hub.track import Track
 from ticker.store.tick_stream import Kind
 
 
@@ -41,108 +41,6 @@ class CandleUpstream(NamedTuple):
     pace: Pace
 
 
-class _Item:
-    """One symbol: `seq` is the number behind which trades count, `next` the time up to which stored candles were read."""
-
-    __slots__ = (
-        "again",
-        "ahead",
-        "asked",
-        "begin",
-        "generation",
-        "next",
-        "reset",
-        "rows",
-        "seen",
-        "seq",
-        "topic",
-        "track",
-        "unclosed",
-    )
-
-    def __init__(self, topic: Topic, asked: Position, track: Track) -> None:
-        self.topic = topic
-        self.asked = asked
-        self.track = track
-        self.seq = 0
-        self.reset = False
-        self.generation = track.generation
-        self.begin: Begin | None = None
-        self.next = 0
-        self.again = False
-        """A reset went out: the client has given up the candle that holds the trade `seq` too, where others were in it."""
-        self.seen = 0
-        """The fold had trades up to this number when stored candles were read, and what it held was not read."""
-        self.unclosed: set[int] = set()
-        """The times of those that were sent before they were closed."""
-        self.ahead: dict[int, int] = {}
-        """Of the stored candles that were read, those with later trades: their numbers by their times."""
-        self.rows: list[tuple[int, Candle]] = []
-        """A heap of those that were read and not sent, by their numbers."""
-
-    @property
-    def current(self) -> bool:
-        """Whether what was decided is still so."""
-        return self.generation == self.track.generation
-
-    @property
-    def outcome(self) -> str:
-        """`whole`, `gap` or `reset`."""
-        if self.reset:
-            return "reset"
-        return "gap" if self.begin is not None and self.begin.missing else "whole"
-
-    def ready(self, reach_us: int) -> bool:
-        """Whether the candle with the lowest number may go out: what was not read yet begins too late to have a lower one."""
-        return bool(self.rows) and self.rows[0][1].close_time + reach_us < self.next
-
-    def concerns(self, candle: Candle) -> bool:
-        """Whether the client does not have the candle as it stands."""
-        return candle.seq > self.seq or (self.again and candle.seq == self.seq > 0)
-
-    def lacks(self, candle: Candle, final: bool) -> bool:
-        """The same of one that the fold holds: it may have been sent while it was not closed, or was read already."""
-        if final and candle.time in self.unclosed:
-            return True
-        was_read = candle.time < self.next and candle.seq <= self.ahead.get(candle.time, self.seen)
-        return self.concerns(candle) and not was_read
-
-    def sent(self, candle: Candle, *, final: bool) -> None:
-        """The client has one of the fold's candles, and with it all that was touched before."""
-        self.seq, self.again = max(self.seq, candle.seq), False
-        if final:
-            self.unclosed.discard(candle.time)
-        else:
-            self.unclosed.add(candle.time)
-
-    def begins(self, begin: Begin) -> None:
-        """Stored candles are to be read from here on, and nothing of them was."""
-        self.begin, self.next, self.seen = begin, begin.time, 0
-        self.rows.clear()
-        self.ahead.clear()
-
-    def take(self, page: PastPage, folded: int) -> None:
-        """Stored candles that were read; the fold had trades up to `folded` when they were asked for."""
-        self.seen = min(self.seen or folded, folded)
-        for candle in page.candles:
-            if candle.seq > self.seen:
-                self.ahead[candle.time] = candle.seq
-            if self.concerns(candle) or candle.time in self.unclosed:
-                heappush(self.rows, (candle.seq, candle))
-
-    def withdraw(self) -> bytes | None:
-        """Once for all floors since: what of that which the client has seen does not count any more, if anything."""
-        floors = self.track.floors[self.generation :]
-        if floors:
-            self.seq = min([self.seq, *floors])
-            self.begin = None
-            self.rows.clear()
-        if not floors and not self.reset:
-            return None
-        self.generation, self.reset, self.again = self.track.generation, False, True
-        return reset_message(self.topic, self.track.epoch, self.seq)
-
-
 class CandleReplay:
     """The symbols of one request."""
 
@@ -153,10 +51,10 @@ class CandleReplay:
         self._client = client
         self._room = room
         self._upstream = upstream
-        self._items: dict[Topic, _Item] = {}
+        self._items: dict[Topic, CandleItem] = {}
         for topic, position in asked.items():
             track = upstream.relay.track_of(Topic("trades", topic.symbol))
-            self._items[topic] = _Item(topic, position, track)
+            self._items[topic] = CandleItem(topic, position, track)
             upstream.hub.hold(topic)
 
     @property
@@ -172,7 +70,7 @@ class CandleReplay:
 
     async def prepare(self, delivery: Delivery) -> None:
         """Know where each symbol goes on. Raises `StoreUnavailable`."""
-        await self._reach()
+        await self._upstream.relay.reach(lambda: [item.track for item in self._items.values() if item.is_ahead])
         epochs: dict[Topic, dict[str, int]] = {}
         others = [item for item in self._items.values() if item.asked.epoch not in (None, item.track.epoch)]
         if others:
@@ -185,20 +83,6 @@ class CandleReplay:
             item.seq, item.reset = start(item.asked, Position(fold.epoch, fold.seq), epochs.get(topic, {}))
             await self._begin(item)
 
-    async def _reach(self) -> None:
-        """Wait a little for trades that clients have and this gateway has not."""
-        relay, loop = self._upstream.relay, asyncio.get_running_loop()
-        until_s = loop.time() + REAPPEND_S
-        while ahead := [
-            item.track
-            for item in self._items.values()
-            if item.asked.epoch == item.track.epoch and item.asked.seq > item.track.seq
-        ]:
-            if not await relay.settle_late(ahead):
-                if loop.time() > until_s:
-                    return
-                await asyncio.sleep(RETRY_S)
-
     async def _fold(self, topic: Topic) -> Fold | None:
         """None where the client does not want it any more: with nobody to hold its trades, it would stand still."""
         forming = self._upstream.forming
@@ -206,7 +90,7 @@ class CandleReplay:
             await forming.watch(topic)
         return fold
 
-    async def _begin(self, item: _Item) -> None:
+    async def _begin(self, item: CandleItem) -> None:
         """Where stored candles begin for this item."""
         topic = item.topic
         assert topic.interval is not None
@@ -234,7 +118,7 @@ class CandleReplay:
         for topic in list(self._items):
             self._drop(topic)
 
-    def step(self, most_bytes: int) -> list[_Item]:
+    def step(self, most_bytes: int) -> list[CandleItem]:
         """Write what is there, and join where all is; those for which something must be read first."""
         frames: list[bytes] = []
         size = 0
@@ -258,7 +142,7 @@ class CandleReplay:
                 self._drop(topic)
         return [item for item in lacking if not item.ready(self._upstream.past.reach_us)]
 
-    def _advance(self, item: _Item, frames: list[bytes], most_bytes: int) -> int:
+    def _advance(self, item: CandleItem, frames: list[bytes], most_bytes: int) -> int:
         """Add what is there of stored candles; how many bytes."""
         size = 0
         if withdrawn := item.withdraw():
@@ -272,7 +156,7 @@ class CandleReplay:
             size += len(frames[-1])
         return size
 
-    def _read_up(self, item: _Item) -> bool:
+    def _read_up(self, item: CandleItem) -> bool:
         """Whether all candles have been read that the fold does not hold, and sent but for those that go out with these."""
         fold = self._upstream.forming.fold_of(item.topic)
         if fold is None or fold.builder is None or item.begin is None or item.ready(self._upstream.past.reach_us):
@@ -280,7 +164,7 @@ class CandleReplay:
         oldest = fold.builder.oldest
         return oldest is None or item.next >= oldest
 
-    def _add_held(self, item: _Item, frames: list[bytes], most_bytes: int) -> tuple[int, bool]:
+    def _add_held(self, item: CandleItem, frames: list[bytes], most_bytes: int) -> tuple[int, bool]:
         """Add candles that can still change, and those that waited for them; how many bytes, and whether that is all."""
         last = [(candle, True) for _, candle in item.rows]
         last += [row for row in self._upstream.forming.stand(item.topic) if item.lacks(*row)]
@@ -295,7 +179,7 @@ class CandleReplay:
             item.sent(candle, final=final)
         return size, True
 
-    def _frame(self, item: _Item, candle: Candle, *, final: bool) -> bytes:
+    def _frame(self, item: CandleItem, candle: Candle, *, final: bool) -> bytes:
         topic = item.topic
         assert topic.interval is not None
         message = codec.candle_message(topic.symbol, topic.interval, candle, final=final).encode()
@@ -323,7 +207,7 @@ class CandleReplay:
                 except StoreUnavailable:
                     await asyncio.sleep(RETRY_S)
 
-    async def _read(self, item: _Item) -> None:
+    async def _read(self, item: CandleItem) -> None:
         """The next stored candles."""
         topic, generation = item.topic, item.generation
         assert topic.interval is not None

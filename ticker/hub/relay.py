@@ -270,7 +270,7 @@ class Relay:
             self._question(track)
         await asyncio.wait((settling,))
 
-    async def settle_late(self, tracks: Sequence[Track]) -> bool:
+    async def _settle_late(self, tracks: Sequence[Track]) -> bool:
         """`settle` those, all of one kind, that are behind their streams; whether there were any."""
         tips = await self._ticks.tips(tracks[0].kind, [track.symbol for track in tracks])
         late = [
@@ -281,6 +281,20 @@ class Relay:
         for track in late:
             await self.settle(track)
         return bool(late)
+
+    async def reach(self, ahead: Callable[[], Sequence[Track]]) -> None:
+        """Wait a little for numbers that clients have and this gateway has not; `ahead` says which tracks those are of.
+
+        They may have come from a gateway that is faster, or the store is about to get back what it has lost.
+        """
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + REAPPEND_S
+        while tracks := ahead():
+            if await self._settle_late(tracks):
+                continue
+            if loop.time() > until_s:
+                return
+            await asyncio.sleep(RETRY_S)
 
     def _settled(self, track: Track) -> None:
         settling = self._settling.pop(track, None)

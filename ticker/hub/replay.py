@@ -14,7 +14,7 @@ from ticker.errors import StoreUnavailable
 from ticker.hub.blocks import Blocks
 from ticker.hub.hub import Hub
 from ticker.hub.pace import Pace
-from ticker.hub.relay import REAPPEND_S, RETRY_S, Relay
+from ticker.hub.relay import RETRY_S, Relay
 from ticker.hub.replay_item import Item, Piece
 from ticker.hub.resume import Position, count_outcomes
 from ticker.hub.subscriber import Subscriber
@@ -65,23 +65,9 @@ class Replay:
         """Whether what was prepared is still so."""
         return all(item.current for item in self._items.values())
 
-    async def _reach(self) -> None:
-        """Wait a little for numbers that clients have and this gateway has not.
-
-        They may have come from a gateway that is faster, or the store is about to get back what it has lost.
-        """
-        relay, loop = self._upstream.relay, asyncio.get_running_loop()
-        until_s = loop.time() + REAPPEND_S
-        while ahead := [item.track for item in self._items.values() if item.is_ahead]:
-            if await relay.settle_late(ahead):
-                continue
-            if loop.time() > until_s:
-                return
-            await asyncio.sleep(RETRY_S)
-
     async def _begin(self) -> None:
         """Decide for each symbol where to go on."""
-        await self._reach()
+        await self._upstream.relay.reach(lambda: [item.track for item in self._items.values() if item.is_ahead])
         others = [item for item in self._items.values() if item.asked.epoch not in (None, item.track.epoch)]
         ended: dict[Topic, dict[str, int]] = {}
         if others:

@@ -42,8 +42,8 @@ class Tracks:
     def track_of(self, topic):
         return self._track
 
-    async def settle_late(self, tracks):
-        return False
+    async def reach(self, ahead):
+        """Who is ahead waits in vain."""
 
 
 class Scene:
