@@ -63,6 +63,7 @@ OWNERS = {
     "uvicorn": ("ticker.serve", "ticker.web.uvicorn_websocket", "ticker.web.uvicorn_http", "ticker.web.uvicorn_config"),
     "websockets": (
         "ticker.web.uvicorn_websocket",
+        "ticker.web.websocket_inbound",
         "ticker.web.handshake",
         "ticker.web.frame_reader",
         "ticker.client.link",
