@@ -20,7 +20,8 @@ from pydantic.fields import FieldInfo
 from feeds.registry import BUILT_IN
 from ticker import codes, metrics
 from ticker.cli import cli
-from ticker.config import ENV_PREFIX, Config, FeedConfig
+from ticker.config import Config, FeedConfig
+from ticker.config_loading import ENV_PREFIX
 from ticker.limits import LIMITS
 from ticker.web.operations import OPERATIONS, Parameter
 

@@ -18,7 +18,8 @@ from feeds.registry import BUILT_IN, FeedKind
 from ticker import client, codes, metrics
 from ticker.app import create_app
 from ticker.cli import cli
-from ticker.config import Config, FeedConfig, load_config
+from ticker.config import Config, FeedConfig
+from ticker.config_loading import load_config
 from ticker.errors import ConfigError
 from ticker.feed_state import FeedState
 from ticker.limits import LIMITS

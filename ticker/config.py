@@ -1,73 +1,22 @@
-"""config.yaml, the environment and the command line's flags into one frozen tree that refuses what it does not know."""
+"""Everything that can be set, as one frozen tree of sections that refuses what it does not know."""
 
-import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    SerializeAsAny,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
-from pydantic.fields import FieldInfo
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    InitSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
 
 from feeds.registry import feed_kinds
-from ticker.errors import ConfigError
+from ticker.durations import UNITS_US, Duration, EndingDuration, Microseconds
 from ticker.limits import LATENESS_S, LIMITS, OUTBOX_BYTES, OUTBOX_MS, Limits
 from ticker.redact import passwords_of, without_secrets
 
-ENV_PREFIX = "TICKER_"
-KUBERNETES = re.compile(r"TICKER_(SERVICE_.*|PORT_[0-9]+_.*)")
-"""What Kubernetes puts into the environment of every pod beside a service called `ticker`."""
-DEFAULT_FILE = Path("config.yaml")
 
-UNITS_US = {"s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": 86400 * 10**6, "w": 7 * 86400 * 10**6}
-UNITS_US["y"] = 366 * UNITS_US["d"]
-DURATION = re.compile(r"([1-9][0-9]*)([smhdwy])")
-
-
-class Microseconds(int):
-    """A duration that is no text any more; a plain number in config.yaml is none, since it does not say of what."""
-
-
-def _duration(value: object) -> int | None:
-    """`90s`, `15m`, `2h`, `1d`, `3w`, `1y` in microseconds; `forever` is None."""
-    if value is None or value == "forever":
-        return None
-    if isinstance(value, Microseconds):
-        return value
-    if isinstance(value, str) and (found := DURATION.fullmatch(value)):
-        return int(found[1]) * UNITS_US[found[2]]
-    raise ValueError(f"{value!r} is no duration; allowed: a whole number and one of s m h d w y (as in 2d), or forever")
-
-
-def _duration_text(value: int | None) -> str:
-    """The inverse of `_duration`, in the largest unit that fits."""
-    if value is None:
-        return "forever"
-    unit = next(name for name in ("y", "w", "d", "h", "m", "s") if value % UNITS_US[name] == 0)
-    return f"{value // UNITS_US[unit]}{unit}"
-
-
-Duration = Annotated[int | None, BeforeValidator(_duration), PlainSerializer(_duration_text)]
+def keys_of(model: type[BaseModel]) -> list[str]:
+    """The keys of a section as they are written."""
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _zone(value: str) -> str:
@@ -167,15 +116,15 @@ class FeedConfig(BaseModel):
         kind = given.get("type")
         if not isinstance(kind, str) or kind not in kinds:
             raise ValueError(f"type {kind!r} is no kind of feed; allowed: {', '.join(sorted(kinds))}")
-        common = [key for key in _keys(cls) if key != "options"]
+        common = [key for key in keys_of(cls) if key != "options"]
         own = {key: given[key] for key in common if key in given}
         rest = {key: value for key, value in given.items() if key not in own}
         # A gateway's worker is given the tree as `model_dump` has it, with the options under a name of their own.
         options = rest["options"] if rest.keys() == {"options"} else rest
         if isinstance(options, dict):
             model = kinds[kind].options
-            if unknown := [str(key) for key in options if key not in _keys(model)]:
-                allowed = ", ".join((*common, *_keys(model)))
+            if unknown := [str(key) for key in options if key not in keys_of(model)]:
+                allowed = ", ".join((*common, *keys_of(model)))
                 raise ValueError(f"unknown key {', '.join(unknown)}; allowed: {allowed}")
             options = model.model_validate(options)
         return {"name": kind} | own | {"options": options}
@@ -202,12 +151,6 @@ class RetentionConfig(_Section):
     candles: CandleRetention = CandleRetention()
 
 
-def _not_for_ever(value: int | None) -> int:
-    if value is None:
-        raise ValueError("found 'forever'; allowed: a whole number and one of s m h d w y (as in 1h)")
-    return value
-
-
 class ArchiveConfig(_Section):
     """Where what ages out of Redis is kept as Parquet files; without `url`, nothing is."""
 
@@ -216,7 +159,7 @@ class ArchiveConfig(_Section):
         min_length=1,
         description="a folder, or the URL of an object store (`s3://bucket/prefix`, by fsspec); none: off",
     )
-    every: Annotated[Duration, AfterValidator(_not_for_ever)] = Field(
+    every: EndingDuration = Field(
         Microseconds(UNITS_US["h"]), description="time between two runs of the job that writes it"
     )
 
@@ -303,155 +246,3 @@ class Config(_Section):
         ]
         text: str = yaml.safe_dump(tree, sort_keys=False, default_flow_style=None, width=110)
         return text
-
-
-def load_config(file: Path | None = None, flags: dict[str, Any] | None = None) -> Config:
-    """The configuration in force: flags over the environment (`TICKER_SERVER__PORT=8001`) over the file over defaults.
-
-    Without `file`, `./config.yaml` is read where there is one. Raises `ConfigError` with a line for each mistake.
-    """
-    given = _read(file)
-
-    class Loaded(Config, BaseSettings):
-        model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_nested_delimiter="__")
-
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,
-            file_secret_settings: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return init_settings, _Environment(settings_cls), InitSettingsSource(settings_cls, given)
-
-    _check_environment()
-    try:
-        return Loaded(**(flags or {}))
-    except ValidationError as error:
-        raise ConfigError(without_secrets("; ".join(_line(one) for one in error.errors()))) from None
-
-
-class _Environment(EnvSettingsSource):
-    """The environment, where lists and mappings are given as JSON."""
-
-    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
-        """What is no JSON stays a text, so that it is refused like any other bad value: by the name of its key."""
-        try:
-            return super().decode_complex_value(field_name, field, value)
-        except ValueError:
-            return value
-
-
-def _read(file: Path | None) -> dict[str, Any]:
-    """The mapping in the YAML file."""
-    path = file or DEFAULT_FILE
-    if file is None and not path.exists():
-        return {}
-    try:
-        tree = yaml.safe_load(path.read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror or error}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no YAML: {_yaml_mistake(error)}") from None
-    if tree is None:
-        return {}
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: found {_shown(tree)}; allowed: {_a_mapping(Config)}")
-    if unknown := [repr(key) for key in tree if not isinstance(key, str)]:
-        raise ConfigError(f"{path}: unknown key {', '.join(unknown)}; allowed: {', '.join(_keys(Config))}")
-    return tree
-
-
-def _yaml_mistake(error: Exception) -> str:
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
-        mark = error.problem_mark
-        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
-    return " ".join(str(error).split())
-
-
-def _check_environment() -> None:
-    """Refuse a misspelt section in the environment, which would else go unnoticed."""
-    for name, value in os.environ.items():
-        if KUBERNETES.fullmatch(name) or value.startswith("tcp://"):
-            continue
-        section = name.removeprefix(ENV_PREFIX).split("__")[0].lower()
-        if name.startswith(ENV_PREFIX) and section not in Config.model_fields and section.split("_")[0] != "test":
-            allowed = ", ".join(f"{ENV_PREFIX}{key.upper()}" for key in Config.model_fields)
-            raise ConfigError(f"environment: {name} names no section; allowed: {allowed} (then __ and the key)")
-
-
-ALLOWED = {
-    "int_type": "a whole number",
-    "int_parsing": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "float_parsing": "a number",
-    "bool_type": "true or false",
-    "bool_parsing": "true or false",
-    "string_type": "a text",
-    "path_type": "a path",
-    "tuple_type": "a list (in the environment: as JSON)",
-    "list_type": "a list (in the environment: as JSON)",
-    "dict_type": "a mapping",
-    "literal_error": "{expected}",
-    "greater_than_equal": "{ge} or more",
-    "greater_than": "more than {gt}",
-    "less_than_equal": "{le} or less",
-    "less_than": "less than {lt}",
-    "string_too_short": "a text of {min_length} characters or more",
-    "string_pattern_mismatch": "a text of the form {pattern}",
-}
-"""What a setting may be, in our words, by the kind of mistake in pydantic's."""
-
-
-def _line(error: Any) -> str:
-    """One mistake: where it is, what was found, what is allowed."""
-    where = ".".join(str(part) for part in error["loc"]) or "config"
-    kind, context = error["type"], error.get("ctx", {})
-    if kind == "value_error":
-        return f"{where}: {context['error']}"
-    if kind == "missing":
-        return f"{where} is missing"
-    if kind == "extra_forbidden":
-        beside = _model_at(error["loc"][:-1])
-        return f"{where}: unknown key" + (f"; allowed: {', '.join(_keys(beside))}" if beside else "")
-    if kind == "model_type":
-        allowed = _a_mapping(_model_at(error["loc"]))
-    elif kind in ALLOWED:
-        allowed = ALLOWED[kind].format_map(context)
-    else:
-        return f"{where}: {error['msg']}, found {_shown(error['input'])}"
-    return f"{where}: found {_shown(error['input'])}; allowed: {allowed}"
-
-
-def _shown(found: object) -> str:
-    """What was found, in one short piece."""
-    if found is None:
-        return "nothing"
-    if isinstance(found, dict):
-        return "a mapping"
-    # What a cut leaves of a secret would not look like one any more.
-    return "a list" if isinstance(found, (list, tuple)) else without_secrets(repr(found))[:80]
-
-
-def _a_mapping(model: type[BaseModel] | None) -> str:
-    return f"a mapping with {', '.join(_keys(model))}" if model else "a mapping"
-
-
-def _keys(model: type[BaseModel]) -> list[str]:
-    """The keys of a section as they are written."""
-    return [field.alias or name for name, field in model.model_fields.items()]
-
-
-def _model_at(loc: tuple[int | str, ...]) -> type[BaseModel] | None:
-    """The section at a place in the tree."""
-    model: type[BaseModel] = Config
-    for part in loc:
-        field = model.model_fields.get(str(part))
-        kind = field.annotation if field else None
-        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
-            return None
-        model = kind
-    return model if model is not BaseModel else None

@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 from ticker.cli import cli
-from ticker.config import Config, load_config
+from ticker.config import Config
+from ticker.config_loading import load_config
 from ticker.store.address import read_address
 
 DEADLINE_S = 20.0

@@ -1,5 +1,6 @@
-"""What the tests of ticker's parts share: a feed in the test's hands, and a writer that fills a store from it."""
+"""What the tests of ticker's parts share: configurations, a feed in the test's hands, a writer that fills a store from it."""
 
+import os
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -15,6 +16,8 @@ from feeds.feed import Batch, HistoryCandles, Stored
 from feeds.random_numbers import Counters
 from feeds.tick import Listing, Quote, Tick, Trade
 from ticker.config import Config
+from ticker.config_loading import ENV_PREFIX, load_config
+from ticker.errors import ConfigError
 from ticker.ingest.append_queue import Parts
 from ticker.ingest.batch_writer import BatchWriter
 from ticker.ingest.symbol_writer import WriterRules
@@ -242,3 +245,40 @@ def make_config() -> Callable[..., Config]:
         return Config.model_validate(given | sections)
 
     return make_config
+
+
+@pytest.fixture
+def nowhere(tmp_path, monkeypatch):
+    """An empty folder and an environment without settings."""
+    monkeypatch.chdir(tmp_path)
+    for name in os.environ:
+        if name.upper().startswith(ENV_PREFIX):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def load(nowhere, tmp_path):
+    """Loads a configuration from the text of its file."""
+
+    def load(text: str, **flags: object) -> Config:
+        path = tmp_path / "given.yaml"
+        path.write_text(text, "utf-8")
+        return load_config(path, flags)
+
+    return load
+
+
+@pytest.fixture
+def refusal(load):
+    """What is said of a configuration that is refused: always one line."""
+
+    def refusal(text: str, **flags: object) -> str:
+        with pytest.raises(ConfigError) as caught:
+            load(text, **flags)
+        said = str(caught.value)
+        assert said
+        assert "\n" not in said
+        assert "pydantic" not in said
+        return said
+
+    return refusal

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from ticker import serve
-from ticker.config import load_config
+from ticker.config_loading import load_config
 
 FROZEN = """
 import asyncio, gc, os, sys
-from ticker.config import load_config
+from ticker.config_loading import load_config
 from ticker import serve
 
 def tell():

@@ -6,7 +6,8 @@ from typing import Any
 import click
 
 from ticker import logs
-from ticker.config import Config, load_config
+from ticker.config import Config
+from ticker.config_loading import load_config
 
 config_option = click.option(
     "--config",

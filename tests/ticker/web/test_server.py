@@ -18,7 +18,8 @@ from ticker.web.uvicorn_websocket import IMPORT_STRING
 
 HOW = f"start it with `ticker run` or `ticker serve`, or with `uvicorn --ws {IMPORT_STRING}`"
 PROGRAM = (
-    "from ticker.app import create_app\nfrom ticker.config import load_config\n\napp = create_app(load_config())\n"
+    "from ticker.app import create_app\nfrom ticker.config_loading import load_config\n\n"
+    "app = create_app(load_config())\n"
 )
 
 
