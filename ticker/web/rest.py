@@ -12,9 +12,9 @@ from ticker.history.snapshots import Snapshot
 from ticker.limits import LIMITS
 from ticker.web import messages
 from ticker.web.gateway import Gateway
-from ticker.web.history import note_cut, page_limit
 from ticker.web.negotiation import shape
 from ticker.web.operations import OPERATIONS
+from ticker.web.paging import note_cut, page_limit
 from ticker.web.params import Params, check_symbol
 from ticker.web.security import address_of
 

@@ -18,6 +18,7 @@ import uvloop
 from closed_schemas import Validator
 from raw_websocket import Raw
 from redis.asyncio import Redis
+from remembered_answers import clock_is
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -245,6 +246,16 @@ async def filled(service: Service, tape: Any, new_tape: Any, noon: int) -> Servi
     await client.subscribe("trades", "AAPL")
     if not any(m.get("seq") == 171 for m in await client.barrier()):
         await client.until(lambda m: m.get("seq") == 171)
+    return service
+
+
+@pytest.fixture
+async def filled_hour(service: Service, tape: Any, new_tape: Any, noon: int) -> Service:
+    """An hour of AAPL and MSFT, a trade every two seconds, closed up to an hour and two minutes."""
+    both = [made.trades(1_800, step=2 * SECOND) for made in (tape, new_tape("MSFT"))]
+    service.feed.give(*[trade for pair in zip(*both, strict=True) for trade in pair], clock=noon + 3_600 * SECOND)
+    service.feed.give(tape.quote(), tape.quote(None), clock=noon + 3_720 * SECOND)
+    await clock_is(service, noon + 3_720 * SECOND)
     return service
 
 

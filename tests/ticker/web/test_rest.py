@@ -252,25 +252,6 @@ async def test_answers_may_not_be_used_without_asking(service):
     assert (await service.get("/v1/candles/AAPL")).headers["cache-control"] == "no-cache"
 
 
-@pytest.mark.limit("page_rows")
-async def test_the_largest_page_is_as_configured(start_service, valkey_url):
-    """And smaller than the default where that is wanted."""
-    service = await start_service(valkey_url, limits={"page_rows": 3})
-    assert (await service.get("/v1/trades/AAPL?limit=4")).status_code == 400
-    assert (await service.get("/v1/trades/AAPL?limit=3")).status_code == 200
-    assert (await service.get("/v1/trades/AAPL")).status_code == 200
-
-
-@pytest.mark.limit("page_rows_default")
-async def test_a_page_without_a_limit_is_as_long_as_configured(start_service, valkey_url):
-    """`next` leads on."""
-    service = await start_service(valkey_url, symbols=["A", "B", "C"], limits={"page_rows_default": 2})
-    body = await service.json("/v1/symbols")
-    assert [row["symbol"] for row in body["symbols"]] == ["A", "B"]
-    body = await service.json("/v1/symbols", cursor=body["next"])
-    assert ([row["symbol"] for row in body["symbols"]], body["next"]) == (["C"], None)
-
-
 async def test_limits_are_those_in_force_for_whoever_asks(start_service, valkey_url):
     """Every row of the table: name, value, unit and what one sees; by address none for this machine; as in `welcome`."""
     service = await start_service(valkey_url, limits={"page_rows": 7}, websocket={"outbox_ms": 4_000})
