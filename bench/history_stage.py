@@ -19,7 +19,7 @@ from http_load import Load, Measured, measure
 from ticker.candles.candle import FIELDS, TRILLION, Candles
 from ticker.codec import candle_row, to_json
 from ticker.store import keys
-from ticker.store.candle_store import chunks_of
+from ticker.store.chunks import chunks_of
 
 SYMBOLS, CANDLES = 50, 20_000
 MINUTE = 60_000_000

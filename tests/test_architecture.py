@@ -93,7 +93,7 @@ OWNERS = {
     "zstandard": ("ticker.web.answers",),
     "numpy": (
         "ticker.candles",
-        "ticker.store.candle_store",
+        "ticker.store.chunks",
         "ticker.archive",
         "ticker.importing.filling",
         "ticker.importing.folding",

@@ -7,9 +7,8 @@ import numpy as np
 from ticker.archive import tables
 from ticker.archive.archive import Archive, candle_file
 from ticker.archive.layout import File, Place, cut, stretches
-from ticker.candles.candle import Candles
+from ticker.candles.candle import Candles, merge
 from ticker.candles.interval import Interval
-from ticker.store.candle_store import merge
 
 
 def change_candles(archive: Archive, symbol: str, base: Interval, candles: Candles) -> int:

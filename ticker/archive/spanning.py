@@ -18,7 +18,8 @@ from ticker.candles.candle import Candles
 from ticker.candles.interval import Interval
 from ticker.store.append import StreamEnd
 from ticker.store.archived import Archived
-from ticker.store.candle_store import CHUNK_CANDLES, CHUNKS_PER_READ, CandleReader, Oldest, StoredCandles
+from ticker.store.candle_store import CHUNKS_PER_READ, CandleReader, Oldest, StoredCandles
+from ticker.store.chunks import CHUNK_CANDLES
 from ticker.store.tick_stream import ENTRIES_PER_READ, Entry, Kind, TickReader, Tip
 
 T = TypeVar("T")

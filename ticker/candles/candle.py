@@ -140,3 +140,10 @@ class Candles:
     def part(self, first: int, last: int) -> "Candles":
         """Those at positions first <= i < last."""
         return Candles(self.data[:, first:last])
+
+
+def merge(old: Candles, new: Candles) -> Candles:
+    """Both, in order of time; where both have a candle, the new one."""
+    kept = old.data[:, ~np.isin(old.time, new.time)] if len(old) else old.data
+    both = np.concatenate((kept, new.data), axis=1)
+    return Candles(both[:, np.argsort(both[0], kind="stable")])

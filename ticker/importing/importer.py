@@ -8,7 +8,7 @@ import numpy as np
 from ticker.archive import tables
 from ticker.archive.archive import Archive, candle_file
 from ticker.archive.layout import CANDLES, END, IMPORT, File, Place, cut, period_of
-from ticker.candles.candle import Candles, Origin
+from ticker.candles.candle import Candles, Origin, merge
 from ticker.candles.interval import INTERVALS, Interval, bounds
 from ticker.candles.rollup import roll_up
 from ticker.errors import ConfigError
@@ -16,7 +16,6 @@ from ticker.importing.counting import BAD_SHOWN, Count, Result
 from ticker.importing.folding import candles_of, folded, keys_of, tick_columns
 from ticker.importing.missed import MissedRows
 from ticker.importing.rows import BadRow, Row, Source, TickRow
-from ticker.store.candle_store import merge
 
 S1, M1, D1 = INTERVALS["1s"], INTERVALS["1m"], INTERVALS["1d"]
 

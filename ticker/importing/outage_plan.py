@@ -12,11 +12,10 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 
-from ticker.candles.candle import FIELDS, Candle, Candles
+from ticker.candles.candle import FIELDS, Candle, Candles, merge
 from ticker.candles.interval import INTERVALS, Interval, bounds, open_times
 from ticker.candles.rollup import roll_up
 from ticker.store.candle_change import Change, Held, Range
-from ticker.store.candle_store import merge
 
 S1, M1, D1 = INTERVALS["1s"], INTERVALS["1m"], INTERVALS["1d"]
 NOTHING = Candles.of(())

@@ -14,7 +14,8 @@ from ticker.candles.builder import SUM_MAX
 from ticker.candles.candle import FIELDS, MILLION, NO_TRADE, TRILLION, Candle, Candles, Origin
 from ticker.candles.interval import INTERVALS, bounds
 from ticker.candles.rollup import roll_up
-from ticker.store.candle_store import CandleReader, Chunk, chunks_of
+from ticker.store.candle_store import CandleReader
+from ticker.store.chunks import Chunk, chunks_of
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,8 @@ from ticker.candles.packed import pack_open
 from ticker.errors import BadTick, DuplicateTick
 from ticker.ingest.backfill import Backfill
 from ticker.store.append import Append, ChunkWrite, Run, StreamEnd
-from ticker.store.candle_store import ChunkLog, candles_event
+from ticker.store.candle_store import candles_event
+from ticker.store.chunks import ChunkLog
 from ticker.store.claim import Claimed, Left
 from ticker.store.tick_stream import Kind
 

@@ -13,12 +13,13 @@ from redis.asyncio.client import Pipeline
 from redis.exceptions import WatchError
 
 from ticker import codec
-from ticker.candles.candle import Candle, Candles
+from ticker.candles.candle import Candle, Candles, merge
 from ticker.candles.interval import STORED
 from ticker.candles.packed import pack_open, unpack, unpack_open
 from ticker.errors import StoreError
 from ticker.store import archived, keys
-from ticker.store.candle_store import TIME_MAX, candles_event, chunks_of, merge
+from ticker.store.candle_store import TIME_MAX, candles_event
+from ticker.store.chunks import chunks_of
 from ticker.store.connection import answers
 
 TRIES = 200

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ticker.candles.candle import FIELDS, TRILLION, Candle, Candles, Origin, vwap, vwaps
+from ticker.candles.candle import FIELDS, TRILLION, Candle, Candles, Origin, merge, vwap, vwaps
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 ROWS = st.lists(st.tuples(*[INT64] * len(FIELDS)).map(Candle._make), max_size=20)
@@ -115,3 +115,14 @@ def test_many_vwaps_in_the_very_middle_go_to_the_even_neighbour(halves):
     sums = [(*divmod((2 * whole + 1) * half, TRILLION), 2 * half) for whole, half in halves]
     made = Candles.of([candle(i, units=u, rest=r, volume=v) for i, (u, r, v) in enumerate(sums)])
     assert vwaps(made)[0].tolist() == [vwap(*one) for one in sums]
+
+
+def at(time: int, price: int = 100) -> Candle:
+    """A candle of one trade."""
+    return Candle(time, price, price, price, price, 1, 0, price, 1, 1, 1, time, time)
+
+
+def test_merge_prefers_the_new():
+    """Where both have a candle of a time."""
+    both = merge(Candles.of([at(1), at(3)]), Candles.of([at(2), at(3, 7)]))
+    assert both.rows() == [at(1), at(2), at(3, 7)]
