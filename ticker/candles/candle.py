@@ -144,6 +144,9 @@ class Candles:
 
 def merge(old: Candles, new: Candles) -> Candles:
     """Both, in order of time; where both have a candle, the new one."""
-    kept = old.data[:, ~np.isin(old.time, new.time)] if len(old) else old.data
+    if not len(old) or not len(new) or old.data[0, -1] < new.data[0, 0]:
+        # Nearly always: a candle that has closed comes behind all others.
+        return Candles.joined((old, new))
+    kept = old.data[:, ~np.isin(old.time, new.time)]
     both = np.concatenate((kept, new.data), axis=1)
     return Candles(both[:, np.argsort(both[0], kind="stable")])

@@ -19,6 +19,9 @@ from ticker.candles.interval import STORED
 COUNT = struct.Struct("<H")
 COLUMN = struct.Struct("<Bqq")
 COUNT_MAX = 0xFFFF
+WIDTHS = (0, 1, 2, 4, 4, 8, 8, 8, 8)
+"""The width of a column, by the bytes that its largest number needs."""
+TYPES = {width: np.dtype(f"<u{width}") for width in WIDTHS if width}
 OPEN = struct.Struct(f"<{1 + len(FIELDS)}q")
 
 
@@ -33,10 +36,10 @@ def pack(candles: Candles) -> bytes:
     for base, step, column, most in zip(
         bases.tolist(), steps.tolist(), counts, counts.max(axis=1).tolist(), strict=True
     ):
-        width = _width(most)
+        width = WIDTHS[(most.bit_length() + 7) // 8]
         heads.append(COLUMN.pack(width, base, step))
         if width:
-            values.append(column.astype(f"<u{width}").tobytes())
+            values.append(column.astype(TYPES[width]).tobytes())
     return b"".join(heads + values)
 
 
@@ -69,11 +72,3 @@ def unpack_open(packed: bytes | None) -> dict[str, list[Candle]]:
     for number, *row in OPEN.iter_unpack(packed or b""):
         found[STORED[number].name].append(Candle._make(row))
     return found
-
-
-def _width(most: int) -> int:
-    """The bytes that hold the numbers 0 to `most`."""
-    for width in (0, 1, 2, 4):
-        if most < 1 << (8 * width):
-            return width
-    return 8

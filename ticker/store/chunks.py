@@ -5,6 +5,7 @@ candle and a sorted set finds it by time. Chunks are rewritten whole as part of 
 nothing derived from a tick can be there without it.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -75,7 +76,7 @@ class ChunkLog:
 
     def _chunk_of(self, time: int) -> int:
         """The number of the chunk that a candle belongs to."""
-        return max(int(np.searchsorted(self._fields, time, side="right")) - 1, 0)
+        return max(bisect_right(self._fields, time) - 1, 0)
 
     def _rewrite(self, number: int, candles: Sequence[Candle]) -> list[ChunkWrite]:
         """Merge candles into one chunk, which is split where it has grown too large."""

@@ -126,3 +126,14 @@ def test_merge_prefers_the_new():
     """Where both have a candle of a time."""
     both = merge(Candles.of([at(1), at(3)]), Candles.of([at(2), at(3, 7)]))
     assert both.rows() == [at(1), at(2), at(3, 7)]
+
+
+TIMES = st.sets(st.integers(0, 12)).map(sorted)
+
+
+@given(TIMES, TIMES)
+def test_merge_is_the_union_whichever_lies_behind_the_other(old, new):
+    """Every time once, in order: far apart, touching, one within the other, the same, none."""
+    both = merge(Candles.of(at(time) for time in old), Candles.of(at(time, 7) for time in new))
+    assert both.rows() == [at(time, 7 if time in new else 100) for time in sorted({*old, *new})]
+    assert both.data.dtype == np.int64

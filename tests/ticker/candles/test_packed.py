@@ -80,7 +80,21 @@ def test_a_single_candle_is_nothing_but_its_heads(value):
 
 @pytest.mark.parametrize(
     ("most", "width"),
-    [(0, 0), (1, 1), (255, 1), (256, 2), (65_535, 2), (65_536, 4), (2**32 - 1, 4), (2**32, 8), (2**63 - 1, 8)],
+    [
+        (0, 0),
+        (1, 1),
+        (255, 1),
+        (256, 2),
+        (65_535, 2),
+        (65_536, 4),
+        (2**24, 4),
+        (2**32 - 1, 4),
+        (2**32, 8),
+        (2**40, 8),
+        (2**48, 8),
+        (2**56, 8),
+        (2**63 - 1, 8),
+    ],
 )
 def test_a_column_is_as_narrow_as_its_values_allow(most, width):
     """1, 2, 4 or 8 bytes a value, none where all are equal."""
