@@ -1,6 +1,8 @@
 """Folds trades into candles of one interval, closes them by the feed clock, and corrects closed ones."""
 
+from bisect import insort
 from collections.abc import Iterable
+from operator import attrgetter
 from zoneinfo import ZoneInfo
 
 from ticker.candles.candle import NO_TRADE, TRILLION, Candle
@@ -8,6 +10,9 @@ from ticker.candles.interval import Interval, bounds
 
 SUM_MAX = 1 << 60
 """Of a volume in millionths, and of a sum of price x size in whole units."""
+CORRECTED = 0
+"""The feed clock at which `close` is due where a trade has changed a closed candle: any."""
+BY_TIME = attrgetter("time")
 
 
 class _Folding:
@@ -102,18 +107,24 @@ class CandleBuilder:
         self._grace_us = grace_us
         self._keep_us = keep_us
         self._candles: dict[int, _Folding] = {}
+        # The same in order of time, and those of them that are not closed: one or two, however many can be corrected.
+        self._held: list[_Folding] = []
+        self._forming: list[_Folding] = []
         self._newest: _Folding | None = None
-        # What `close` has to do is known beforehand, so that asking on every poll costs nothing.
-        self._next_close: int | None = None
-        self._corrected = False
+        self.next_close: int | None = None
+        """The feed clock at which `close` has something to do; None where it has not. Asking on every poll costs nothing."""
 
     def load(self, candles: Iterable[Candle], *, closed: bool) -> None:
         """Take over candles as they are stored."""
         for candle in candles:
             end = bounds(self.interval, candle.time, self._zone)[1]
             self._candles[candle.time] = _Folding(candle, end, closed=closed)
-        self._newest = max(self._candles.values(), key=lambda c: c.time, default=None)
+        self._held = sorted(self._candles.values(), key=BY_TIME)
+        self._newest = self._held[-1] if self._held else None
+        self._forming = [folding for folding in self._held if not folding.closed]
         self._plan()
+        if any(folding.changed and folding.closed for folding in self._held):
+            self.next_close = CORRECTED
 
     def precede(self, part: Candle) -> None:
         """Put what was before the first trade into the candle that it belongs to, which may have none so far."""
@@ -122,12 +133,13 @@ class CandleBuilder:
             self.load([part], closed=False)
             return
         found.precede(part)
-        self._corrected |= found.closed
+        if found.closed:
+            self.next_close = CORRECTED
 
     @property
     def oldest(self) -> int | None:
         """The open time of the oldest candle that is held."""
-        return min(self._candles, default=None)
+        return self._held[0].time if self._held else None
 
     def holds(self, opened: int) -> bool:
         """Whether the candle of this open time is held, and can still change."""
@@ -138,22 +150,26 @@ class CandleBuilder:
         newest = self._newest
         if newest is not None and newest.time <= time < newest.end:
             newest.add(time, price, size, seq)
-            self._corrected |= newest.closed
+            if newest.closed:
+                self.next_close = CORRECTED
             return
         opened, end = bounds(self.interval, time, self._zone)
         if found := self._candles.get(opened):
             found.add(time, price, size, seq)
-            self._corrected |= found.closed
+            if found.closed:
+                self.next_close = CORRECTED
             return
         units, rest = divmod(price * size, TRILLION)
         first = Candle(opened, price, price, price, price, size, units, rest, 1, seq, seq, time, time)
         made = self._candles[opened] = _Folding(first, end, closed=False)
         made.changed = True
+        insort(self._held, made, key=BY_TIME)
+        insort(self._forming, made, key=BY_TIME)
         if newest is None or opened > newest.time:
             self._newest = made
         due = end + self._grace_us
-        if self._next_close is None or due < self._next_close:
-            self._next_close = due
+        if self.next_close is None or due < self.next_close:
+            self.next_close = due
 
     def has_room(self, time: int, price: int, size: int) -> bool:
         """Whether one more trade fits: sums of a candle, and of seven of them, must fit 64 bits."""
@@ -163,46 +179,46 @@ class CandleBuilder:
         volume, notional = (candle.volume, candle.notional) if candle else (0, 0)
         return volume + size < SUM_MAX and abs(notional + price * size) < SUM_MAX * TRILLION
 
-    @property
-    def next_close(self) -> int | None:
-        """The feed clock at which `close` has something to do; None where it has not, 0 where it has already."""
-        return 0 if self._corrected else self._next_close
-
     def close(self, clock: int) -> list[Candle]:
         """Those that close at this feed clock, and at any clock closed ones that trades have changed; in order of time."""
-        if not self._corrected and (self._next_close is None or clock < self._next_close):
+        if self.next_close is None or clock < self.next_close:
             return []
         done: list[Candle] = []
-        for folding in sorted(self._candles.values(), key=lambda c: c.time):
+        # Of those that are closed, only one that a trade has corrected is anything new.
+        for folding in self._held if self.next_close == CORRECTED else self._forming:
             if not folding.closed and folding.end + self._grace_us > clock:
                 continue
             if folding.changed or not folding.closed:
                 folding.closed, folding.changed = True, False
                 done.append(folding.candle())
-            if folding.end + self._grace_us + self._keep_us < clock and folding is not self._newest:
-                del self._candles[folding.time]
+        self._forming = [folding for folding in self._forming if not folding.closed]
+        self._forget(clock - self._grace_us - self._keep_us)
         self._plan()
         return done
 
     def _plan(self) -> None:
         """Note when `close` has something to do next."""
-        ends = (folding.end for folding in self._candles.values() if not folding.closed)
-        first = min(ends, default=None)
-        self._next_close = None if first is None else first + self._grace_us
-        self._corrected = False
+        self.next_close = self._forming[0].end + self._grace_us if self._forming else None
+
+    def _forget(self, before: int) -> None:
+        """Let go of those that have ended before: no trade can reach them any more. The newest stays."""
+        gone = 0
+        while self._held[gone].end < before and self._held[gone] is not self._newest:
+            del self._candles[self._held[gone].time]
+            gone += 1
+        del self._held[:gone]
 
     def unclosed(self) -> list[Candle]:
         """Those still forming, in order of time."""
-        forming = (folding for folding in self._candles.values() if not folding.closed)
-        return [folding.candle() for folding in sorted(forming, key=lambda c: c.time)]
+        return [folding.candle() for folding in self._forming]
 
     def closed(self) -> list[Candle]:
         """Those that are closed and can still change, in order of time."""
-        return [folding.candle() for folding in sorted(self._candles.values(), key=lambda c: c.time) if folding.closed]
+        return [folding.candle() for folding in self._held if folding.closed]
 
     def held(self) -> list[tuple[Candle, bool]]:
         """All that can still change, in order of time, each with whether it is closed."""
-        return [(one.candle(), one.closed) for one in sorted(self._candles.values(), key=lambda c: c.time)]
+        return [(folding.candle(), folding.closed) for folding in self._held]
 
     def newest(self) -> tuple[Candle, bool] | None:
         """The newest candle and whether it is closed."""
@@ -210,7 +226,7 @@ class CandleBuilder:
 
     def changed(self, before: int = NO_TRADE) -> list[Candle]:
         """The forming ones that trades have changed since they were last asked for, none of them from number `before` on."""
-        found = [c for c in self._candles.values() if c.changed and not c.closed and c.seq < before]
+        found = [folding for folding in self._forming if folding.changed and folding.seq < before]
         for folding in found:
             folding.changed = False
-        return [folding.candle() for folding in sorted(found, key=lambda c: c.time)]
+        return [folding.candle() for folding in found]

@@ -315,3 +315,46 @@ def test_changed_never_misses_a_change(feed):
             known.pop(candle.time, None)
         known |= {candle.time: candle for candle in folding.changed()}
         assert [known[time] for time in sorted(known)] == folding.unclosed()
+
+
+@given(st.sampled_from(["1s", "15s", "1m", "1h"]), feeds())
+def test_when_it_closes_next_is_known_beforehand(name, feed):
+    """`close` has news exactly where `next_close` has come, whether by the clock or by a correction."""
+    folding = builder(INTERVALS[name])
+    for batch, clock in feed.batches:
+        fold(folding, batch)
+        due = folding.next_close
+        assert bool(folding.close(clock)) == (due is not None and due <= clock)
+        assert folding.next_close is None or folding.next_close > clock
+
+
+@given(st.sampled_from(["1s", "15s", "1m", "1h"]), feeds())
+def test_all_that_a_trade_can_reach_is_held_in_order(name, feed):
+    """As the trades so far make it; those that still form among them, and each found by its time."""
+    interval = INTERVALS[name]
+    folding, so_far = builder(interval), []
+    for batch, clock in feed.batches:
+        fold(folding, batch)
+        so_far += batch
+        folding.close(clock)
+        held = [candle for candle, _ in folding.held()]
+        expected = {candle.time: candle for candle in reference(so_far, interval)}
+        assert held == [expected[candle.time] for candle in sorted(held)]
+        ends = {time: bounds(interval, time, NEW_YORK)[1] for time in expected}
+        reachable = {time for time, end in ends.items() if end + GRACE + KEEP >= clock}
+        assert reachable <= {candle.time for candle in held} == set(folding._candles)
+        assert all(folding.holds(candle.time) for candle in held)
+        assert folding.oldest == (held[0].time if held else None)
+        assert sorted(folding.closed() + folding.unclosed()) == held
+        assert folding.closed() == [candle for candle, closed in folding.held() if closed]
+
+
+def test_a_correction_is_not_forgotten_where_more_is_loaded():
+    """Of before the first trade, say: the next close has it."""
+    first, late = T4(T, 100, 1, 1), T4(T + 1, 50, 2, 2)
+    folding = fold(builder(), [first])
+    folding.close(T + HOUR)
+    folding.add(*late)
+    folding.load(reference([T4(T - HOUR, 5, 1, 1)], MINUTES), closed=True)
+    assert folding.close(T + HOUR) == reference([first, late], MINUTES)
+    assert folding.next_close is None
