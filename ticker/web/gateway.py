@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -30,6 +29,7 @@ from ticker.store.subscription import Messages, Subscription
 from ticker.store.tick_stream import KINDS, Kind
 from ticker.web import messages
 from ticker.web.answers import Answers
+from ticker.web.census import count_connections, count_sent
 from ticker.web.lag import Lag
 from ticker.web.security import is_loopback
 
@@ -38,7 +38,6 @@ log = logging.getLogger(__name__)
 CHECK_S = 0.2
 SWEEP_S = 5.0
 CATALOG_S = 30.0
-STATES = ("new", "current", "behind")
 
 Metadata = dict[str, dict[str, Any]]
 
@@ -303,18 +302,8 @@ class Gateway:
             self.hub.look()
             for connection, since_s in list(self.unsubscribed.items()):
                 connection.check_first_subscribe(monotonic() - since_s)
-            self._count()
+            count_sent(self.hub, self.upstream.blocks)
             await asyncio.sleep(CHECK_S)
-
-    def _count(self) -> None:
-        delivered = self.hub.delivered
-        metrics.MESSAGES.inc(delivered.messages)
-        metrics.BYTES.inc(delivered.bytes)
-        metrics.SKIPPED.inc(delivered.skipped)
-        delivered.messages = delivered.bytes = delivered.skipped = 0
-        blocks = self.upstream.blocks
-        metrics.REPLAY_SHARED.inc(blocks.shared)
-        blocks.shared = 0
 
     async def _mend_forming(self) -> None:
         """Begin candles again whose trades were in doubt; apart from `_check`, because a lost store keeps it waiting."""
@@ -343,20 +332,9 @@ class Gateway:
             self.take_census()
 
     def take_census(self) -> None:
-        """Count the connections, what they have and what they were sent, for a scrape."""
-        self._count()
-        states: Counter[str] = Counter()
-        queued_bytes = 0
-        for one in self.hub.everyone():
-            states[one.state] += 1
-            queued_bytes += one.queued_bytes
-        for state in STATES:
-            metrics.STATES.labels(state).set(states[state])
-        metrics.QUEUED_BYTES.set(queued_bytes)
-        metrics.COHORTS.set(self.hub.cohorts)
-        subscriptions = self.hub.subscriptions()
-        for channel in messages.CHANNELS:
-            metrics.SUBSCRIPTIONS.labels(channel).set(subscriptions[channel])
+        """Count what there is and what was sent, for a scrape."""
+        count_sent(self.hub, self.upstream.blocks)
+        count_connections(self.hub)
 
 
 HEARTBEAT, EVENTS = keys.HEARTBEAT.encode(), keys.EVENTS.encode()
