@@ -16,6 +16,7 @@ import pytest
 import uvicorn
 import uvloop
 from closed_schemas import Validator
+from raw_http import Http
 from raw_websocket import Raw
 from redis.asyncio import Redis
 from remembered_answers import clock_is
@@ -164,6 +165,28 @@ async def open_raw():
         return raw
 
     yield open_raw
+    for writer in writers:
+        writer.transport.abort()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+@pytest.fixture
+async def open_http():
+    """Opens clients, which are closed with the test; `receive_bytes` bounds what the kernel takes for one."""
+    writers = []
+
+    async def open_http(port, receive_bytes=None):
+        sock = socket.socket()
+        if receive_bytes:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+        reader, writer = await asyncio.open_connection(sock=sock, limit=1 << (12 if receive_bytes else 16))
+        writers.append(writer)
+        return Http(reader, writer)
+
+    yield open_http
     for writer in writers:
         writer.transport.abort()
         with suppress(ConnectionError):
