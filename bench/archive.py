@@ -31,7 +31,8 @@ from ticker.archive.tables import tick_columns
 from ticker.candles.candle import FIELDS, Candles, Origin
 from ticker.candles.interval import INTERVALS
 from ticker.candles.rollup import roll_up
-from ticker.history.candles import CandleHistory, CandleQuery
+from ticker.history.candle_query import CandleQuery
+from ticker.history.candles import CandleHistory
 from ticker.history.ticks import TickHistory, TickQuery
 from ticker.store.candle_store import CandleReader
 from ticker.store.connection import connect

@@ -23,6 +23,7 @@ from ticker.config import Config
 from ticker.errors import StoreUnavailable
 from ticker.history.cache import Cache
 from ticker.history.candles import CandleHistory
+from ticker.history.candles_since import CandlesSince
 from ticker.history.formats import Writer
 from ticker.history.kept import KeptReader
 from ticker.history.snapshots import SnapshotReader
@@ -155,7 +156,7 @@ def make_gateway(client: Redis, config: Config) -> Gateway:
     candle_source, tick_source = sources(config, CandleReader(client, cache.unpack, history_pace), streams)
     ahead_us = config.limits.tick_ahead_s * 1_000_000
     history = Doors(
-        CandleHistory(client, candle_source, zone, grace_us, lateness_us, ahead_us),
+        CandleHistory(client, candle_source, zone, grace_us, lateness_us),
         TickHistory(tick_source, (candles.lateness_s + config.limits.tick_ahead_s) * 1000),
         SnapshotReader(client, streams, chunks),
         KeptReader(tick_source, candle_source, zone).read,
@@ -173,7 +174,7 @@ def make_gateway(client: Redis, config: Config) -> Gateway:
         return Loaded(builder, span.epoch, span.seq)
 
     # Nobody live is sent years of candles: what has aged out of Redis is asked for over REST.
-    past = StoredPast(CandleHistory(client, chunks, zone, grace_us, lateness_us, ahead_us), lateness_us + ahead_us)
+    past = StoredPast(CandlesSince(chunks, zone, lateness_us, ahead_us), lateness_us + ahead_us)
     forming = Forming(hub, load, past, most=config.limits.heal_messages)
     subscription = Subscription(client, gateway.deliver, gateway.connection_changed, PRIVATE)
     outlet = Outlet(hub, forming.on_trade, forming.invalidate)
@@ -189,18 +190,18 @@ def make_gateway(client: Redis, config: Config) -> Gateway:
 class StoredPast:
     """Stored candles, as replays ask for them."""
 
-    def __init__(self, history: CandleHistory, reach_us: int) -> None:
-        self._history = history
+    def __init__(self, candles: CandlesSince, reach_us: int) -> None:
+        self._candles = candles
         self.reach_us = reach_us
 
     async def begin(self, symbol: str, interval: str, seq: int) -> Begin:
         """Where candles begin that trades behind a number may have touched."""
-        found = await self._history.touched_since(symbol, INTERVALS[interval], seq)
+        found = await self._candles.touched_since(symbol, INTERVALS[interval], seq)
         return Begin(found.time, found.missing)
 
     async def closed(self, symbol: str, interval: str, start: int, end: int) -> PastPage:
         """Closed candles with start <= time < end."""
-        page = await self._history.closed(symbol, INTERVALS[interval], start, end)
+        page = await self._candles.closed(symbol, INTERVALS[interval], start, end)
         return PastPage(page.candles.rows(), page.next)
 
 

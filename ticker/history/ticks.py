@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from ticker.history import cursor as cursors
-from ticker.history.candles import Position
+from ticker.history.candle_query import Position
 from ticker.store.tick_stream import ENTRIES_PER_READ, Entry, Kind, TickSource
 
 MS_MAX = 10**13

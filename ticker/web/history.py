@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from ticker import metrics
 from ticker.errors import BadRequest
-from ticker.history.candles import CandlePage, CandleQuery
+from ticker.history.candle_query import CandlePage, CandleQuery
 from ticker.history.choices import FILLS
 from ticker.history.formats import Writer
 from ticker.history.rows import CandleRows, Rows, TickRows

@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 from starlette.requests import Request
 
 from ticker import metrics
-from ticker.history.candles import CandlePage, Position
+from ticker.history.candle_query import CandlePage, Position
 from ticker.history.ticks import TickPage
 from ticker.web import messages
 from ticker.web.answers import Header

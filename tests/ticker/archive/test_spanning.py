@@ -12,7 +12,8 @@ from ticker.archive.spanning import ArchiveThreads, SpanningCandles, SpanningTic
 from ticker.archive.storage import open_storage
 from ticker.candles.interval import INTERVALS
 from ticker.errors import ArchiveError
-from ticker.history.candles import CandleHistory, CandleQuery
+from ticker.history.candle_query import CandleQuery
+from ticker.history.candles import CandleHistory
 from ticker.history.ticks import TickHistory, TickQuery
 from ticker.ingest.archiver import Archiver
 from ticker.store import archived

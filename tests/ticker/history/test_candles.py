@@ -9,7 +9,8 @@ from feeds.tick import Trade
 from ticker.candles.interval import INTERVALS
 from ticker.codec import candle_row
 from ticker.errors import BadRequest
-from ticker.history.candles import CandleHistory, CandleQuery, Position
+from ticker.history.candle_query import CandleQuery, Position
+from ticker.history.candles import CandleHistory
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ticker.candles.interval import INTERVALS
-from ticker.history.candles import CandleHistory, CandleQuery
+from ticker.history.candle_query import CandleQuery
+from ticker.history.candles import CandleHistory
 from ticker.history.ticks import TickHistory, TickQuery
 from ticker.store.connection import connect
 

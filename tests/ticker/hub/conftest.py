@@ -11,6 +11,7 @@ import pytest
 from ticker import codec
 from ticker.candles.interval import INTERVALS
 from ticker.history.candles import CandleHistory
+from ticker.history.candles_since import CandlesSince
 from ticker.hub.forming import Forming, Loaded
 from ticker.hub.hub import Hub
 from ticker.hub.subscriber import OutboxLimits, Subscriber
@@ -176,7 +177,9 @@ class Stored:
 
     def __init__(self, writer: Any) -> None:
         self.writer = writer
-        self.history = CandleHistory(writer.client, writer.candles, ZoneInfo("America/New_York"), GRACE, MINUTE, MINUTE)
+        zone = ZoneInfo("America/New_York")
+        self.history = CandleHistory(writer.client, writer.candles, zone, GRACE, MINUTE)
+        self.since = CandlesSince(writer.candles, zone, MINUTE, MINUTE)
         self.free, self.loading = asyncio.Event(), asyncio.Event()
         self.free.set()
 

@@ -52,7 +52,7 @@ class Scene:
     def __init__(self, stored, hub, client):
         self.free, self.loading = stored.free, stored.loading
         self.stored, self.hub, self.client = stored, hub, client
-        self.past = Interrupted(stored.history, 2 * MINUTE)
+        self.past = Interrupted(stored.since, 2 * MINUTE)
         self.forming = Forming(hub, stored.load, self.past, most=100)
         self.track = Track("trades", "AAPL")
         tracks, ends = Tracks(self.track), stored.writer.streams.ends

@@ -35,7 +35,7 @@ class Scene:
         client.join(TOPIC)
         self.free, self.loading = stored.free, stored.loading
         self.stored = stored
-        self.forming = Forming(self.hub, stored.load, StoredPast(stored.history, 2 * MINUTE), most=MOST)
+        self.forming = Forming(self.hub, stored.load, StoredPast(stored.since, 2 * MINUTE), most=MOST)
 
     async def pass_on(self, *seqs):
         """Stored trades go out to the subscribers."""

@@ -15,7 +15,8 @@ from ticker.candles.candle import NO_TRADE, Candles, Origin
 from ticker.candles.interval import INTERVALS, STORED, bounds
 from ticker.candles.rollup import roll_up
 from ticker.check import Checker
-from ticker.history.candles import CandleHistory, CandleQuery
+from ticker.history.candle_query import CandleQuery
+from ticker.history.candles import CandleHistory
 from ticker.ingest.backfill import SYMBOLS_AT_ONCE, Backfiller, Reach, make_backfill
 from ticker.ingest.ingester import Ingester
 from ticker.store import keys
