@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from redis.asyncio import Redis
 
@@ -12,6 +13,8 @@ from ticker.store.script_calls import ScriptCalls
 
 EPOCHS_KEPT = 64
 """Of so many epochs that have ended it is known where: a client that comes with an older one begins anew."""
+SYMBOLS_REMEMBERED = 16_384
+"""Symbols whose keys are not put together again for each append; about 1 kB each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +88,7 @@ class Append:
 
     def arguments(self) -> list[str | bytes]:
         """Keys and arguments of the append script."""
-        args: list[str | bytes] = [*symbol_keys(self.symbol), keys.epochs(self.symbol)]
-        for interval in STORED:
-            args += keys.chunks(self.symbol, interval.name), keys.chunk_index(self.symbol, interval.name)
-        args.insert(0, str(len(args)))
+        args: list[str | bytes] = list(_counted_keys(self.symbol))
         args += self.fence, str(self.batch), self.epoch or "", self.new_epoch or "", self.event, keys.EVENTS
         args += str(self.max_len), keys.candles(self.symbol), self.trades_end, str(EPOCHS_KEPT)
         args.append(str(len(self.state)))
@@ -130,6 +130,15 @@ class Appender:
         if isinstance(error, FencedError) and str(error).endswith(f"-{self._ingester}"):
             return AppendConflict(str(error))
         return error
+
+
+@lru_cache(SYMBOLS_REMEMBERED)
+def _counted_keys(symbol: str) -> tuple[str, ...]:
+    """How many keys the append script gets, and the keys."""
+    named = [*symbol_keys(symbol), keys.epochs(symbol)]
+    for interval in STORED:
+        named += keys.chunks(symbol, interval.name), keys.chunk_index(symbol, interval.name)
+    return str(len(named)), *named
 
 
 def symbol_keys(symbol: str) -> tuple[str, str, str, str]:
