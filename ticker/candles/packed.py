@@ -62,8 +62,10 @@ def unpack(packed: bytes) -> Candles:
 
 def pack_open(candles: dict[str, list[Candle]]) -> bytes:
     """Candles that are not closed, by the name of their stored interval: plain integers, since they change all the time."""
-    rows = ((number, candle) for number, interval in enumerate(STORED) for candle in candles.get(interval.name, ()))
-    return b"".join(OPEN.pack(number, *candle) for number, candle in rows)
+    parts = []
+    for number, interval in enumerate(STORED):
+        parts += [OPEN.pack(number, *candle) for candle in candles.get(interval.name, ())]
+    return b"".join(parts)
 
 
 def unpack_open(packed: bytes | None) -> dict[str, list[Candle]]:

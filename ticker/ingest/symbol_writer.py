@@ -131,9 +131,10 @@ class SymbolWriter:
 
     def due(self, clock: int) -> bool:
         """Whether there is something to append at this feed clock, without any tick."""
-        return self._backfill is not None or any(
-            (next_close := builder.next_close) is not None and next_close <= clock for builder in self._builders
-        )
+        for builder in self._builders:
+            if builder.next_close is not None and builder.next_close <= clock:
+                return True
+        return self._backfill is not None
 
     def begin_epoch(self) -> None:
         """Number under a new name from here on: numbers that somebody may have seen are not in the store any more."""
@@ -191,26 +192,19 @@ class SymbolWriter:
         what is not as it was. `whole`: nothing is missing any more once this is stored.
         """
         closed = [builder.close(clock) for builder in self._builders]
+        closes = any(closed)
         traded = bool(self._trades.runs)
         trades_end = self._trades.began
         runs = self._trades.take_runs() + self._quotes.take_runs()
         backfill, self._backfill = self._backfill, None
-        if not runs and not any(closed) and backfill is None:
+        if not runs and not closes and backfill is None:
             return None
         self._batch += 1
         append = Append(self.symbol, self.fence, self._batch, self._rules.max_len, self.epoch)
         append.runs, append.trades_end = runs, trades_end
         if self._new_epoch and runs:
             append.new_epoch = self._new_epoch
-            trades, quotes = append.starts(self.ends)
-            event = {
-                "event": "epoch",
-                "symbol": self.symbol,
-                "epoch": self._new_epoch,
-                "trades": trades,
-                "quotes": quotes,
-            }
-            append.event = codec.to_json(event).decode()
+            append.event = self._epoch_event(self._new_epoch, append)
             self.epoch, self._new_epoch = self._new_epoch, None
         if self._server and whole and not self.epoch_is_due:
             append.state["server"], self._server = self._server, ""
@@ -221,16 +215,24 @@ class SymbolWriter:
             append.state["backfilled"] = "1"
             # A new epoch says more: whoever hears of it reads everything anew.
             append.event = append.event or codec.to_json({"event": "backfill", "symbol": self.symbol}).decode()
-        if traded or any(closed) or backfill is not None:
-            unclosed = {i.name: builder.unclosed() for i, builder in zip(STORED, self._builders, strict=True)}
+        if traded or closes or backfill is not None:
+            unclosed = {builder.interval.name: builder.unclosed() for builder in self._builders}
             append.state["open"] = pack_open(unclosed)
-        keep_from = clock - self._rules.lateness_us - self._rules.grace_us
-        for interval, log, candles in zip(STORED, self._logs, closed, strict=True):
-            append.chunks += log.put(candles, keep_from)
-            if interval.name == "1m":
-                append.messages = [self._message(candle) for candle in candles]
-        append.event = append.event or self._correction(closed, before)
+        if closes:
+            keep_from = clock - self._rules.lateness_us - self._rules.grace_us
+            for log, candles in zip(self._logs, closed, strict=True):
+                append.chunks += log.put(candles, keep_from)
+            _, minutes, _ = closed
+            append.messages = [self._message(candle) for candle in minutes]
+        if closes or not self._told:
+            append.event = append.event or self._correction(closed, before)
         return append
+
+    def _epoch_event(self, epoch: str, append: Append) -> str:
+        """What gateways are told of an epoch that begins with this append."""
+        trades, quotes = append.starts(self.ends)
+        event = {"event": "epoch", "symbol": self.symbol, "epoch": epoch, "trades": trades, "quotes": quotes}
+        return codec.to_json(event).decode()
 
     def _correction(self, closed: Sequence[Sequence[Candle]], before: int) -> str:
         """What gateways are told of closed candles that were closed at the clock before, and are not as they were."""
