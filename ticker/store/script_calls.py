@@ -1,5 +1,7 @@
 """Sends calls of one script as they are made, many in a round trip, and takes each answer for what it is."""
 
+import asyncio
+import math
 from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any
@@ -17,6 +19,8 @@ BYTES_PER_WRITE = 1 << 16
 """What is packed before it is sent: the server works on it while the next is packed."""
 BYTES_PER_TRIP = 1 << 20
 """What is sent before answers are read: bounds what the server must hold, and what is in doubt after a loss."""
+REPLIES_AT_ONCE = 64
+"""Answers that are waited for under one timeout: to set one for each takes longer than to read it."""
 
 
 class ScriptCalls:
@@ -71,7 +75,10 @@ class ScriptCalls:
                         break
             if waiting:
                 await connection.send_packed_command(waiting)
-            return [await _reply(connection) for _ in range(count)]
+            replies: list[Any] = []
+            while len(replies) < count:
+                replies += await _replies(connection, min(count - len(replies), REPLIES_AT_ONCE))
+            return replies
         except BaseException:
             # Answers may still be under way: this connection must not be used again.
             await connection.disconnect(nowait=True)
@@ -80,10 +87,19 @@ class ScriptCalls:
             await pool.release(connection)
 
 
+async def _replies(connection: Any, count: int) -> list[Any]:
+    """The next answers, all within the time that the store has for one."""
+    try:
+        async with asyncio.timeout(connection.socket_timeout):
+            return [await _reply(connection) for _ in range(count)]
+    except TimeoutError:
+        raise RedisTimeoutError("Timeout reading from socket") from None
+
+
 async def _reply(connection: Any) -> Any:
     """The next answer; what the server refused is returned, not raised, so that the answers behind it are read too."""
     try:
-        return await connection.read_response(disable_decoding=True)
+        return await connection.read_response(disable_decoding=True, timeout=math.inf)
     except NoScriptError as error:
         return error
     except (RedisConnectionError, RedisTimeoutError):
