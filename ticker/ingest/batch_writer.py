@@ -145,8 +145,10 @@ class BatchWriter:
         self._backfills.clear()
         self._backfills_taken.set()
         clock = self._feed_clock.end(batch.clock)
-        due: dict[str, list[Tick]] = {symbol: [] for symbol, writer in writers.items() if writer.due(clock)}
-        return [Share(symbol, share, batch.cursor) for symbol, share in (due | shares).items()]
+        # Candles close for all symbols at the same moment: ticks do not wait behind those that close without any.
+        due = [symbol for symbol, writer in writers.items() if symbol not in shares and writer.due(clock)]
+        shares |= {symbol: [] for symbol in due}
+        return [Share(symbol, share, batch.cursor) for symbol, share in shares.items()]
 
     def _refuse(self, tick: Tick, error: RefusedTick) -> None:
         """Count a tick that is not stored; bad ones are a feed's mistake, which somebody should hear of."""

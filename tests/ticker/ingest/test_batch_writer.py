@@ -220,6 +220,28 @@ async def test_what_a_candle_channel_says_is_what_is_stored(writer, tape):
     ]
 
 
+async def test_ticks_do_not_wait_for_candles_that_close_without_any(valkey, new_writer):
+    """Where a minute ends for all symbols at once; none of them is left out, and none has two appends."""
+    symbols = ["AAPL", "AMZN", "MSFT", "NVDA"]
+    writer = new_writer(valkey)
+    await writer.claim(*symbols)
+    await writer.write(*(Trade(symbol, 100, 1, NOON) for symbol in symbols))
+    async with valkey.pubsub() as pubsub:
+        await pubsub.subscribe(*(keys.trades(symbol) for symbol in symbols), *map(keys.candles, symbols), "end")
+        late = Trade("NVDA", 101, 1, NOON + MINUTE + SECOND), Trade("AMZN", 102, 1, NOON + MINUTE + SECOND)
+        await writer.write(*late, clock=NOON + MINUTE + SECOND)
+        await valkey.publish("end", "")
+        heard = []
+        while (message := await pubsub.get_message(timeout=10))["data"] != b"":
+            if message["type"] == "message":
+                heard.append(message["channel"].decode())
+    expected = ["trades:{NVDA}", "candles:{NVDA}", "trades:{AMZN}", "candles:{AMZN}"]
+    assert heard == [*expected, "candles:{AAPL}", "candles:{MSFT}"]
+    for symbol in symbols:
+        stored = await writer.candles.read(symbol, STORED[1], 0, TIME_MAX, newest=False)
+        assert [candle.time for candle in stored.closed.rows()] == [NOON]
+
+
 TRADES = st.tuples(
     st.integers(0, 40 * SECOND),  # after the trade before
     st.integers(0, 70 * SECOND),  # late by
