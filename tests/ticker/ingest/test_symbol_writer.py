@@ -1,8 +1,10 @@
 import json
+import random
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from ticker.candles.interval import INTERVALS, bounds
 from ticker.candles.packed import unpack_open
 from ticker.errors import BadTick, DuplicateTick
 from ticker.ingest.symbol_writer import IDS_KEPT, SymbolWriter, WriterRules
@@ -91,6 +93,28 @@ def test_candles_close_without_ticks(tape, noon):
     assert [chunk.interval for chunk in append.chunks] == [1]
     assert append.state["cursor"] == "c"
     assert len(append.messages) == 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_it_is_due_where_a_candle_closes_or_was_corrected(seed, tape, noon):
+    """Of any interval; what is left open is what the clock has not passed."""
+    rng, writer, clock, closings = random.Random(seed), made("abcdef"), noon, 0
+    for _ in range(300):
+        clock += rng.choice([50_000, 400_000, 3 * SECOND, 30 * SECOND])
+        trades = rng.choice([0, 0, 0, 1, 3])
+        for _ in range(trades):
+            writer.take(tape.trade(time=clock - rng.choice([0, 30_000, 45 * SECOND])))
+        due, append = writer.due(clock), writer.finish(clock, None)
+        assert (append is not None) == bool(due or trades)
+        assert not writer.due(clock)
+        if append is None:
+            continue
+        assert bool(append.chunks) == due
+        closings += due
+        for name, candles in unpack_open(append.state["open"]).items():
+            ends = [bounds(INTERVALS[name], candle.time, RULES.zone)[1] for candle in candles]
+            assert all(end + RULES.grace_us > clock for end in ends)
+    assert closings > 50
 
 
 def correction_of(append):
