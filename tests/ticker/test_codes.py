@@ -98,7 +98,10 @@ def test_problem_codes_are_those_of_the_table():
 def gap_reasons(source: str) -> set[str]:
     """What a `gap` is announced with: the last argument where it is written out, or a variable called `reason`."""
     found = {
-        reason for name, call in calls(source) if name == "_announce_hole" for reason in literals(call.args[-1], str)
+        reason
+        for name, call in calls(source)
+        if name in ("announce_hole", "gap_message", "_miss")
+        for reason in literals(call.args[-1], str)
     }
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Assign) and any(getattr(target, "id", "") == "reason" for target in node.targets):
@@ -114,8 +117,8 @@ def stale_reasons(source: str) -> set[str]:
 
 
 def test_gaps_and_service_messages_have_the_reasons_of_the_tables():
-    """As the relay and the service write them."""
-    assert gap_reasons(source("hub/relay.py")) == set(codes.GAPS)
+    """As the relay, the replays and the service write them."""
+    assert set().union(*(gap_reasons(file.read_text()) for file in TICKER.glob("hub/*.py"))) == set(codes.GAPS)
     assert stale_reasons(source("hub/service.py")) == set(codes.STALE)
 
 
@@ -134,6 +137,6 @@ def test_a_code_without_its_line_is_found():
         "novelty",
         "other",
     }
-    assert gap_reasons("reason = 'a' if b else 'c'\nself._announce_hole(track, 5, 'd')") == {"a", "c", "d"}
+    assert gap_reasons("reason = 'a' if b else 'c'\nself._outlet.announce_hole(track, 5, 'd')") == {"a", "c", "d"}
     assert stale_reasons("def _wrong():\n    return {'moon': []} if a else {}") == {"moon"}
     assert problems("return problem(418, 'teapot', 'x')") == {"teapot"}
