@@ -31,7 +31,7 @@ WORKER_PARENT = "_TICKER_WORKER_PARENT"
 """And who started it: by the time it could ask, that process may be gone."""
 SHUTDOWN_S = 2
 BACKLOG = 2_048
-OBJECTS_A_COLLECTION = 10_000
+OBJECTS_A_COLLECTION = 50_000
 PARENT_WATCH_S = 0.25
 
 
