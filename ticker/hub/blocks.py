@@ -6,7 +6,7 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from ticker import codec, metrics
 from ticker.errors import StoreError
@@ -44,14 +44,6 @@ class Source(Protocol):
         """Rises where numbers may come again with other content."""
 
 
-class Piece(NamedTuple):
-    """What a block has next: frames of so many numbers up to `last`, or none because the store has lost these."""
-
-    data: bytes
-    frames: int
-    last: int
-
-
 class Block:
     """The frames of the numbers `low` to `high`, one behind the other; `offsets` says where each begins.
 
@@ -73,17 +65,20 @@ class Block:
         """Bytes that it takes, about."""
         return len(self.data) + ENTRY_BYTES * len(self.offsets)
 
-    def take(self, after: int, last: int) -> Piece:
-        """The frames of the numbers behind `after`, up to `last` or to the next hole; or the hole, if that comes first."""
+    def take(self, after: int, last: int) -> tuple[bytes, int, int]:
+        """The frames of the numbers behind `after`, up to `last` or to the next hole; how many, and the last number.
+
+        Where the next number is missing: no frames, and the last number that is missing with it.
+        """
         offsets = self.offsets
         first, end = after + 1 - self.low, min(last, self.high) + 1 - self.low
         if offsets[first] == offsets[first + 1]:
             stop = next((i for i in range(first, end) if offsets[i] < offsets[i + 1]), end)
-            return Piece(b"", 0, self.low + stop - 1)
+            return b"", 0, self.low + stop - 1
         stop = end
         if not self.whole:
             stop = next((i for i in range(first, end) if offsets[i] == offsets[i + 1]), end)
-        return Piece(self.data[offsets[first] : offsets[stop]], stop - first, self.low + stop - 1)
+        return self.data[offsets[first] : offsets[stop]], stop - first, self.low + stop - 1
 
     def extended(self, more: "Block") -> "Block":
         """With what has been appended since."""
@@ -94,12 +89,10 @@ class Block:
         return joined
 
 
-class Place(NamedTuple):
-    """Which block. Of the source itself, not of its name: one that follows the same stream later counts generations anew."""
-
-    source: Source
-    generation: int
-    number: int
+Place = tuple[Source, int, int]
+"""Which block: of the source itself, not of its name, as one that follows the same stream later counts generations anew; of
+which generation; and which of its blocks. A plain tuple, because resuming clients ask for tens of thousands a second.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +143,7 @@ class Blocks:
 
     def place(self, source: Source, seq: int) -> Place:
         """The block that a number belongs to."""
-        return Place(source, source.generation, (seq - 1) // BLOCK)
+        return source, source.generation, (seq - 1) // BLOCK
 
     def get(self, source: Source, seq: int) -> Block | None:
         """The block with this number, where it is here."""
@@ -175,14 +168,15 @@ class Blocks:
             answer.set_result(Answer({place: here}))
             return answer
         places = [place]
-        for number in range(place.number + 1, min((last - 1) // BLOCK, place.number + BLOCKS_PER_READ - 1) + 1):
-            behind = place._replace(number=number)
+        _, generation, first_number = place
+        for number in range(first_number + 1, min((last - 1) // BLOCK, first_number + BLOCKS_PER_READ - 1) + 1):
+            behind = source, generation, number
             if behind in self._reading or behind in self._blocks:
                 break
             places.append(behind)
         known = self._blocks.get(place)
-        first = known.high + 1 if known else place.number * BLOCK + 1
-        count = (places[-1].number + 1) * BLOCK + 1 - first
+        first = known.high + 1 if known else first_number * BLOCK + 1
+        count = (places[-1][2] + 1) * BLOCK + 1 - first
         wanted = Wanted(source.kind, source.symbol, first, count)
         self._reading |= dict.fromkeys(places, answer)
         self._wanted.append(_Read(source.epoch, wanted, tuple(places), known, answer))
@@ -235,7 +229,7 @@ class Blocks:
         frames = _frames(kind, symbol, page)
         made: dict[Place, Block] = {}
         for place in read.places:
-            end = min((place.number + 1) * BLOCK, page.last)
+            end = min((place[2] + 1) * BLOCK, page.last)
             if end < low:
                 break
             made[place] = Block(low, [frames.get(seq, b"") for seq in range(low, end + 1)], page)

@@ -51,8 +51,12 @@ class Item:
 
     def begin(self, ended: Mapping[str, int]) -> None:
         """Decide where to go on."""
-        track = self.track
-        self.seq, self._reset = start(self.asked, Position(track.epoch, track.seq), ended)
+        asked, track = self.asked, self.track
+        if asked.epoch == track.epoch and asked.seq <= track.seq:
+            # As nearly always.
+            self.seq, self._reset = asked.seq, False
+        else:
+            self.seq, self._reset = start(asked, Position(track.epoch, track.seq), ended)
         self.generation, self.block = track.generation, None
 
     @property
@@ -108,11 +112,11 @@ class Item:
 
     def withdraw(self, piece: Piece) -> None:
         """Say what of that which the client has seen does not count any more, if anything."""
-        floors = self.track.floors[self.generation :]
-        if floors or self._reset:
-            self.seq = min([self.seq, *floors])
-            self.generation, self.block, self._reset = self.track.generation, None, False
-            piece.add(text_frame(reset_message(self.topic, self.track.epoch, self.seq)))
+        track = self.track
+        if self.generation != track.generation or self._reset:
+            self.seq = min([self.seq, *track.floors[self.generation :]])
+            self.generation, self.block, self._reset = track.generation, None, False
+            piece.add(text_frame(reset_message(self.topic, track.epoch, self.seq)))
 
     def take(self, piece: Piece, blocks: Blocks) -> bool:
         """Add what comes next; False where it must be read first."""
@@ -143,12 +147,12 @@ class Item:
         if block.first > self.seq + 1:
             self._miss(piece, min(block.first - 1, last), "trimmed")
             return
-        taken = block.take(self.seq, last)
-        if taken.frames:
-            piece.add(taken.data, taken.frames)
-            self.seq = taken.last
+        data, count, reached = block.take(self.seq, last)
+        if count:
+            piece.add(data, count)
+            self.seq = reached
         else:
-            self._miss(piece, taken.last, "store_lost")
+            self._miss(piece, reached, "store_lost")
 
     def _miss(self, piece: Piece, last: int, reason: str) -> None:
         """The numbers up to `last` will not come."""

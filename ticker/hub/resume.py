@@ -26,9 +26,6 @@ def start(asked: Position, now: Position, ended: Mapping[str, int]) -> Start:
 
     `ended`: the epochs of before, and the number up to which those of each are still true.
     """
-    if asked.epoch == now.epoch and asked.seq <= now.seq:
-        # As nearly always.
-        return Start(asked.seq, reset=False)
     if asked.epoch is None or asked.epoch == now.epoch:
         known = now.seq
     elif asked.epoch in ended:

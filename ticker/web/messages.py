@@ -181,21 +181,28 @@ def _resume(given: Mapping[str, Any], symbols: tuple[str, ...], request_id: Id) 
 
 
 def _position(symbol: str, given: object, request_id: Id) -> Position:
+    if isinstance(given, dict) and given.keys() == POSITION_FIELDS:
+        epoch, seq = given["epoch"], given["seq"]
+        named = (epoch.__class__ is str and epoch) or (epoch is None and seq == 0)
+        if named and seq.__class__ is int and 0 <= seq <= SEQ_MOST:
+            return Position(epoch, seq)
+    raise _no_position(symbol, _mistake(given), request_id)
+
+
+def _mistake(given: object) -> str:
+    """What is wrong with a position."""
     if not isinstance(given, dict):
-        raise _no_position(symbol, f" is {_shown(given)}, expected {POSITION_RULE}", request_id)
-    if given.keys() != POSITION_FIELDS:
-        if unknown := [name for name in given if name not in POSITION_FIELDS]:
-            raise _no_position(symbol, f" has {_shown(unknown[0])}, expected {POSITION_RULE}", request_id)
-        missing = next(name for name in sorted(POSITION_FIELDS) if name not in given)
-        raise _no_position(symbol, f" has no {missing!r}, expected {POSITION_RULE}", request_id)
+        return f" is {_shown(given)}, expected {POSITION_RULE}"
+    if unknown := [name for name in given if name not in POSITION_FIELDS]:
+        return f" has {_shown(unknown[0])}, expected {POSITION_RULE}"
+    if missing := [name for name in sorted(POSITION_FIELDS) if name not in given]:
+        return f" has no {missing[0]!r}, expected {POSITION_RULE}"
     epoch, seq = given["epoch"], given["seq"]
     if not isinstance(seq, int) or isinstance(seq, bool) or not 0 <= seq <= SEQ_MOST:
-        raise _no_position(symbol, f": 'seq' is {_shown(seq)}, expected a whole number from 0", request_id)
-    if epoch is None and seq:
-        raise _no_position(symbol, f": 'epoch' is null with 'seq' {seq}; it is null only with 'seq' 0", request_id)
-    if epoch is not None and not (isinstance(epoch, str) and epoch):
-        raise _no_position(symbol, f": 'epoch' is {_shown(epoch)}, expected a text, or null with 'seq' 0", request_id)
-    return Position(epoch, seq)
+        return f": 'seq' is {_shown(seq)}, expected a whole number from 0"
+    if epoch is None:
+        return f": 'epoch' is null with 'seq' {seq}; it is null only with 'seq' 0"
+    return f": 'epoch' is {_shown(epoch)}, expected a text, or null with 'seq' 0"
 
 
 def _no_position(symbol: str, why: str, request_id: Id) -> RequestError:

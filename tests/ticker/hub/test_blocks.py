@@ -63,7 +63,7 @@ async def test_a_thousand_who_want_the_same_cost_one_read(ticks, track):
         assert ticks.trips == 1
         assert len({id(answer) for answer in answers}) == 1
         block = blocks.get(track, 10)
-        assert block.take(9, 12).frames == 3
+        assert block.take(9, 12)[1] == 3
         assert (await blocks.fetch(track, 20, track.seq)).blocks == {blocks.place(track, 20): block}
         assert ticks.trips == 1
 
@@ -88,7 +88,7 @@ async def test_the_last_block_grows_with_the_stream(ticks, track, writer, tape):
         await blocks.fetch(track, 301, track.seq)
         grown = blocks.get(track, 301)
         assert (grown.low, grown.high) == (299 // BLOCK * BLOCK + 1, 305)
-        assert grown.take(298, 305).frames == 7
+        assert grown.take(298, 305)[1] == 7
 
 
 async def test_a_store_that_is_away_is_told_to_all_who_wait(ticks, track):

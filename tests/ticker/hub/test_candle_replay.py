@@ -85,6 +85,7 @@ class Scene:
         await self.stored.writer.write(*ticks)
         await self.tip()
         self.track.floors.append(0)
+        self.track.generation += 1
         self.forming.invalidate("AAPL", 0)
 
     @property
