@@ -1,9 +1,10 @@
 """How soon everybody is whole after a gateway was killed, and what those at another gateway notice of it.
 
-A Valkey, `ticker ingest` with the simulated feed, gateways A and B. Clients at A each have `--each` symbols, chosen by
-chance, on each of the channels; a few at B have all symbols. A is killed with SIGKILL and started again on its port; its
-clients come back at once, all of them, and go on from their positions. Prints Markdown tables, and the raw numbers; the
-exit code is 1 where what was aimed at was not reached. Nothing else should run meanwhile. Needs Linux.
+A Valkey, `ticker ingest`, gateways A and B. Clients at A each have `--each` symbols, chosen by chance, on each of the
+channels; a few at B have all symbols. On `trades` alone the feed is a recording of trades, with `quotes` the simulated one.
+A is killed with SIGKILL and started again on its port; its clients come back at once, all of them, and go on from their
+positions. Prints Markdown tables, and the raw numbers; the exit code is 1 where what was aimed at was not reached. Nothing
+else should run meanwhile. Needs Linux.
 """
 
 import argparse

@@ -14,5 +14,6 @@ class Options:
     ticks_per_s: float = 5_000.0
     """Of all symbols together."""
     channels: Sequence[str] = ("trades", "quotes")
+    """Without quotes every tick is a trade; with them there are three quotes to a trade."""
     probes: int = 4
     away_s: float = 0.0

@@ -21,6 +21,7 @@ from resume.generator import LOOK_S, Generator
 from resume.options import Options
 from resume.processors import Processors
 from resume.sample import CALM_MS, Sample, percentile
+from resume.tape import write_tape
 from ticker.store.embedded import EmbeddedServer
 
 GENERATORS = 2
@@ -41,9 +42,8 @@ class Stage:
         store = EmbeddedServer(self._folder / "data", free_port())
         store.start()
         stack.callback(store.stop)
-        feed = {"type": "simulated", "symbols": options.symbols, "history_days": 0, "history_years": 0}
-        feed["ticks_per_s"] = options.ticks_per_s / options.symbols
-        (self._folder / "config.yaml").write_text(yaml.safe_dump({"feeds": [feed], "redis": {"url": store.url}}))
+        config = {"feeds": [self._feed()], "redis": {"url": store.url}}
+        (self._folder / "config.yaml").write_text(yaml.safe_dump(config))
         self.ingester = self._program("ingest")
         self.ports = free_port(), free_port()
         self.gateway, self.other = (self._serve(port) for port in self.ports)
@@ -61,6 +61,15 @@ class Stage:
         self.processors.watch("B", self.other.process.pid)
         for generator in (*self.generators, self.probes):
             self.processors.watch("clients", generator.process.pid)
+
+    def _feed(self) -> dict[str, Any]:
+        """A market that is made up; or a recording without quotes, where nobody wants any."""
+        symbols, ticks_per_s = self._options.symbols, self._options.ticks_per_s
+        if "quotes" not in self._options.channels:
+            write_tape(self._folder / "trades.csv", symbols, ticks_per_s)
+            return {"type": "replay", "path": str(self._folder / "trades.csv"), "times": "now", "loop": True}
+        rate = ticks_per_s / symbols
+        return {"type": "simulated", "symbols": symbols, "ticks_per_s": rate, "history_days": 0, "history_years": 0}
 
     def _program(self, *command: str) -> rig.Program:
         ticker = [sys.executable, "-m", "ticker", *command, "--config", str(self._folder / "config.yaml")]

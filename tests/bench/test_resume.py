@@ -197,11 +197,12 @@ def test_what_must_not_be_believed_is_said() -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processor times are read from /proc")
-def test_a_small_kill(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("channels", [("trades",), ("trades", "quotes")])
+def test_a_small_kill(channels: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     """Real programs: everybody is whole again, with every number."""
     for name, seconds in {"BEFORE_S": 0.5, "WINDOW_S": 0.5, "CALM_S": 1.0}.items():
         monkeypatch.setattr(stage, name, seconds)
-    options = Options(clients=6, each=3, symbols=10, ticks_per_s=200.0, probes=1)
+    options = Options(clients=6, each=3, symbols=10, ticks_per_s=200.0, probes=1, channels=channels)
     sample = stage.measure(options, 1)
     assert sample.faults == {}
     assert sample.errors == ()
