@@ -72,7 +72,7 @@ class Limits(BaseModel):
         "messages",
         "symbol",
         "",
-        "newest live messages kept while a client is brought up to them; what is older is read from the store",
+        "newest live messages kept while clients are brought up to them and for seconds after; older ones are read back",
         least=16,
     )
     page_rows: int = _limit(10_000, "rows", "request", "bad_request", "rows of one REST answer: the largest `limit`")
