@@ -34,7 +34,6 @@ from ticker.hub.forming import Forming, Loaded
 from ticker.hub.hub import Hub
 from ticker.hub.outlet import Outlet
 from ticker.hub.pace import Pace
-from ticker.hub.past import Begin, PastPage
 from ticker.hub.relay import Relay
 from ticker.hub.replay import Upstream
 from ticker.ingest.ingester import Ingester, one_feed_a_symbol, wall_us
@@ -174,7 +173,7 @@ def make_gateway(client: Redis, config: Config) -> Gateway:
         return Loaded(builder, span.epoch, span.seq)
 
     # Nobody live is sent years of candles: what has aged out of Redis is asked for over REST.
-    past = StoredPast(CandlesSince(chunks, zone, lateness_us, ahead_us), lateness_us + ahead_us)
+    past = CandlesSince(chunks, zone, lateness_us, ahead_us)
     forming = Forming(hub, load, past, most=config.limits.heal_messages)
     subscription = Subscription(client, gateway.deliver, gateway.connection_changed, PRIVATE)
     outlet = Outlet(hub, forming.on_trade, forming.invalidate)
@@ -185,24 +184,6 @@ def make_gateway(client: Redis, config: Config) -> Gateway:
     candle_upstream = CandleUpstream(hub, relay, forming, past, streams.ends, pace)
     gateway.wire(upstream, candle_upstream, subscription)
     return gateway
-
-
-class StoredPast:
-    """Stored candles, as replays ask for them."""
-
-    def __init__(self, candles: CandlesSince, reach_us: int) -> None:
-        self._candles = candles
-        self.reach_us = reach_us
-
-    async def begin(self, symbol: str, interval: str, seq: int) -> Begin:
-        """Where candles begin that trades behind a number may have touched."""
-        found = await self._candles.touched_since(symbol, INTERVALS[interval], seq)
-        return Begin(found.time, found.missing)
-
-    async def closed(self, symbol: str, interval: str, start: int, end: int) -> PastPage:
-        """Closed candles with start <= time < end."""
-        page = await self._candles.closed(symbol, INTERVALS[interval], start, end)
-        return PastPage(page.candles.rows(), page.next)
 
 
 def create_ingest_app(client: Redis, ingester: Ingester) -> Starlette:

@@ -176,7 +176,7 @@ class Blocks:
             places.append(behind)
         known = self._blocks.get(place)
         first = known.high + 1 if known else first_number * BLOCK + 1
-        count = (places[-1][2] + 1) * BLOCK + 1 - first
+        count = (first_number + len(places)) * BLOCK + 1 - first
         wanted = Wanted(source.kind, source.symbol, first, count)
         self._reading |= dict.fromkeys(places, answer)
         self._wanted.append(_Read(source.epoch, wanted, tuple(places), known, answer))
@@ -229,7 +229,8 @@ class Blocks:
         frames = _frames(kind, symbol, page)
         made: dict[Place, Block] = {}
         for place in read.places:
-            end = min((place[2] + 1) * BLOCK, page.last)
+            _, _, number = place
+            end = min((number + 1) * BLOCK, page.last)
             if end < low:
                 break
             made[place] = Block(low, [frames.get(seq, b"") for seq in range(low, end + 1)], page)

@@ -8,7 +8,7 @@ where trades came late: a candle waits until none that is still to be read can h
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from heapq import heappop
 from typing import NamedTuple
 
@@ -25,9 +25,9 @@ from ticker.hub.pace import Pace
 from ticker.hub.past import Past
 from ticker.hub.relay import RETRY_S, Relay
 from ticker.hub.resume import Position, count_outcomes, start
+from ticker.hub.resuming import Ended, epochs_before
 from ticker.hub.subscriber import Subscriber
 from ticker.hub.topic import Delivery, Topic
-from ticker.store.tick_stream import Kind
 
 
 class CandleUpstream(NamedTuple):
@@ -37,7 +37,7 @@ class CandleUpstream(NamedTuple):
     relay: Relay
     forming: Forming
     past: Past
-    ended: Callable[[Kind, Sequence[str]], Awaitable[list[dict[str, int]]]]
+    ended: Ended
     pace: Pace
 
 
@@ -70,17 +70,13 @@ class CandleReplay:
 
     async def prepare(self, delivery: Delivery) -> None:
         """Know where each symbol goes on. Raises `StoreUnavailable`."""
-        await self._upstream.relay.reach(lambda: [item.track for item in self._items.values() if item.is_ahead])
-        epochs: dict[Topic, dict[str, int]] = {}
-        others = [item for item in self._items.values() if item.asked.epoch not in (None, item.track.epoch)]
-        if others:
-            found = await self._upstream.ended("trades", [item.topic.symbol for item in others])
-            epochs = dict(zip((item.topic for item in others), found, strict=True))
+        await self._upstream.relay.reach(self._items.values())
+        before = await epochs_before(self._items.values(), self._upstream.ended)
         for topic, item in self._items.items():
             fold = await self._fold(topic)
             assert fold is not None
             item.generation = item.track.generation
-            item.seq, item.reset = start(item.asked, Position(fold.epoch, fold.seq), epochs.get(topic, {}))
+            item.seq, item.reset = start(item.asked, fold.epoch, fold.seq, before.get(item, {}))
             await self._begin(item)
 
     async def _fold(self, topic: Topic) -> Fold | None:

@@ -3,39 +3,35 @@
 from heapq import heappush
 
 from ticker.candles.candle import Candle
+from ticker.candles.since import Begin, PastPage
 from ticker.hub.events import reset_message
-from ticker.hub.past import Begin, PastPage
 from ticker.hub.resume import Position
+from ticker.hub.resuming import Resuming
 from ticker.hub.topic import Topic
 from ticker.hub.track import Track
 
 
-class CandleItem:
+class CandleItem(Resuming):
     """One symbol: `seq` is the number behind which trades count, `next` the time up to which stored candles were read."""
 
     __slots__ = (
         "again",
         "ahead",
-        "asked",
         "begin",
-        "generation",
         "next",
         "reset",
         "rows",
         "seen",
         "seq",
         "topic",
-        "track",
         "unclosed",
     )
 
     def __init__(self, topic: Topic, asked: Position, track: Track) -> None:
+        super().__init__(asked, track)
         self.topic = topic
-        self.asked = asked
-        self.track = track
         self.seq = 0
         self.reset = False
-        self.generation = track.generation
         self.begin: Begin | None = None
         self.next = 0
         self.again = False
@@ -48,16 +44,6 @@ class CandleItem:
         """Of the stored candles that were read, those with later trades: their numbers by their times."""
         self.rows: list[tuple[int, Candle]] = []
         """A heap of those that were read and not sent, by their numbers."""
-
-    @property
-    def current(self) -> bool:
-        """Whether what was decided is still so."""
-        return self.generation == self.track.generation
-
-    @property
-    def is_ahead(self) -> bool:
-        """Whether its client has numbers of this epoch that have not gone out here."""
-        return self.asked.epoch == self.track.epoch and self.asked.seq > self.track.seq
 
     @property
     def outcome(self) -> str:

@@ -46,7 +46,6 @@ class Outlet:
         """Go on in this epoch behind `seq`: what went out above it is withdrawn."""
         track.epoch, track.seq, track.message, track.unnamed = epoch, seq, None, False
         track.floors.append(seq)
-        track.generation += 1
         self._hub.control(track.topic, reset_message(track.topic, epoch, seq))
         if track.kind == "trades":
             self._on_break(track.symbol, seq)

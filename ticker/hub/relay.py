@@ -7,12 +7,13 @@ between has been read from the stream; what the stream does not hold any more is
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
 from ticker import metrics
 from ticker.errors import StoreError, StoreUnavailable
 from ticker.hub.outlet import Outlet
+from ticker.hub.resuming import Resuming
 from ticker.hub.topic import Topic
 from ticker.hub.track import Track
 from ticker.store.tick_stream import KINDS, STREAM, Kind, Page, Tip, Wanted
@@ -282,14 +283,14 @@ class Relay:
             await self.settle(track)
         return bool(late)
 
-    async def reach(self, ahead: Callable[[], Sequence[Track]]) -> None:
-        """Wait a little for numbers that clients have and this gateway has not; `ahead` says which tracks those are of.
+    async def reach(self, items: Collection[Resuming]) -> None:
+        """Wait a little for numbers that clients have and this gateway has not.
 
         They may have come from a gateway that is faster, or the store is about to get back what it has lost.
         """
         loop = asyncio.get_running_loop()
         until_s = loop.time() + REAPPEND_S
-        while tracks := ahead():
+        while tracks := [item.track for item in items if item.is_ahead]:
             if await self._settle_late(tracks):
                 continue
             if loop.time() > until_s:

@@ -6,7 +6,7 @@ cohorts: between that check and the joining nothing can come.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from ticker import metrics
@@ -17,9 +17,9 @@ from ticker.hub.pace import Pace
 from ticker.hub.relay import RETRY_S, Relay
 from ticker.hub.replay_item import Item, Piece
 from ticker.hub.resume import Position, count_outcomes
+from ticker.hub.resuming import Ended, epochs_before
 from ticker.hub.subscriber import Subscriber
 from ticker.hub.topic import Delivery, Topic
-from ticker.store.tick_stream import Kind
 
 SETTLE_TRIES = 20
 
@@ -30,7 +30,7 @@ class Upstream(NamedTuple):
     hub: Hub
     relay: Relay
     blocks: Blocks
-    ended: Callable[[Kind, Sequence[str]], Awaitable[list[dict[str, int]]]]
+    ended: Ended
     pace: Pace
 
 
@@ -67,15 +67,10 @@ class Replay:
 
     async def _begin(self) -> None:
         """Decide for each symbol where to go on."""
-        await self._upstream.relay.reach(lambda: [item.track for item in self._items.values() if item.is_ahead])
-        others = [item for item in self._items.values() if item.asked.epoch not in (None, item.track.epoch)]
-        ended: dict[Topic, dict[str, int]] = {}
-        if others:
-            symbols = [item.topic.symbol for item in others]
-            found = await self._upstream.ended(others[0].track.kind, symbols)
-            ended = dict(zip((item.topic for item in others), found, strict=True))
+        await self._upstream.relay.reach(self._items.values())
+        before = await epochs_before(self._items.values(), self._upstream.ended)
         for item in self._items.values():
-            item.begin(ended.get(item.topic, {}))
+            item.begin(before.get(item, {}))
 
     async def _first_blocks(self) -> bool:
         """Have the block with which each symbol begins; False where something changed meanwhile."""
@@ -99,7 +94,7 @@ class Replay:
                 missed.append(item.track)
         for track in missed:
             await self._upstream.relay.settle(track)
-        return not missed and all(item.current for item in self._items.values())
+        return not missed and self.current
 
     def recovered(self, delivery: Delivery) -> dict[str, bool]:
         """Of each symbol, whether everything behind its position is sent; to be asked right before the reply."""

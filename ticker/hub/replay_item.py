@@ -9,6 +9,7 @@ from ticker.hub.events import gap_message, reset_message
 from ticker.hub.frame import text_frame
 from ticker.hub.recording import Recording
 from ticker.hub.resume import Position, start
+from ticker.hub.resuming import Resuming
 from ticker.hub.subscriber import Subscriber
 from ticker.hub.track import Track
 
@@ -33,17 +34,15 @@ class Piece:
         self.size += len(data)
 
 
-class Item:
+class Item(Resuming):
     """One symbol of a replay: `seq` is the last number that its client has, or was told is missing."""
 
-    __slots__ = ("_recording", "_reset", "_tries", "asked", "block", "generation", "seq", "topic", "track")
+    __slots__ = ("_recording", "_reset", "_tries", "block", "seq", "topic")
 
     def __init__(self, asked: Position, track: Track, recording: Recording) -> None:
-        self.asked = asked
-        self.track = track
+        super().__init__(asked, track)
         self.topic = track.topic
         self.seq = 0
-        self.generation = track.generation
         self.block: Block | None = None
         self._recording = recording
         self._reset = False
@@ -51,23 +50,9 @@ class Item:
 
     def begin(self, ended: Mapping[str, int]) -> None:
         """Decide where to go on."""
-        asked, track = self.asked, self.track
-        if asked.epoch == track.epoch and asked.seq <= track.seq:
-            # As nearly always.
-            self.seq, self._reset = asked.seq, False
-        else:
-            self.seq, self._reset = start(asked, Position(track.epoch, track.seq), ended)
+        track = self.track
+        self.seq, self._reset = start(self.asked, track.epoch, track.seq, ended)
         self.generation, self.block = track.generation, None
-
-    @property
-    def is_ahead(self) -> bool:
-        """Whether its client has numbers of this epoch that have not gone out here."""
-        return self.asked.epoch == self.track.epoch and self.asked.seq > self.track.seq
-
-    @property
-    def current(self) -> bool:
-        """Whether what was decided is still so."""
-        return self.generation == self.track.generation
 
     @property
     def complete(self) -> bool:

@@ -21,15 +21,15 @@ class Start(NamedTuple):
     reset: bool
 
 
-def start(asked: Position, now: Position, ended: Mapping[str, int]) -> Start:
-    """Where to begin for a client that has `asked`, where the symbol stands at `now`.
+def start(asked: Position, epoch: str | None, seq: int, ended: Mapping[str, int]) -> Start:
+    """Where to begin for a client that has `asked`, where the symbol stands at number `seq` of `epoch`.
 
     `ended`: the epochs of before, and the number up to which those of each are still true.
     """
-    if asked.epoch is None or asked.epoch == now.epoch:
-        known = now.seq
+    if asked.epoch is None or asked.epoch == epoch:
+        known = seq
     elif asked.epoch in ended:
-        known = min(ended[asked.epoch], now.seq)
+        known = min(ended[asked.epoch], seq)
     else:
         # Its numbers may never have been stored here: nothing of what it has can be told to be true.
         return Start(0, reset=True)

@@ -17,7 +17,6 @@ class Track:
         "channel",
         "epoch",
         "floors",
-        "generation",
         "gone",
         "held",
         "kind",
@@ -39,8 +38,6 @@ class Track:
         self.message: bytes | None = None
         """The one with the number `seq`; None where that has not come, but is known to be gone."""
         self.held: list[bytes] | None = []
-        self.generation = 0
-        """How often numbers have been withdrawn."""
         self.floors: list[int] = []
         """The number of each reset: what was above it is withdrawn, and may come again with other content."""
         self.short_s: float | None = None
@@ -49,6 +46,11 @@ class Track:
         """Somebody who has joined before the first number was told of no epoch."""
         self.gone = False
         """Nobody needs it any more: it was let go of, perhaps in the middle of a check."""
+
+    @property
+    def generation(self) -> int:
+        """How often numbers have been withdrawn."""
+        return len(self.floors)
 
     @property
     def goes_on(self) -> bool:

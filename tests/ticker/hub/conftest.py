@@ -177,9 +177,9 @@ class Stored:
 
     def __init__(self, writer: Any) -> None:
         self.writer = writer
-        zone = ZoneInfo("America/New_York")
-        self.history = CandleHistory(writer.client, writer.candles, zone, GRACE, MINUTE)
-        self.since = CandlesSince(writer.candles, zone, MINUTE, MINUTE)
+        self.zone = ZoneInfo("America/New_York")
+        self.history = CandleHistory(writer.client, writer.candles, self.zone, GRACE, MINUTE)
+        self.since = CandlesSince(writer.candles, self.zone, MINUTE, MINUTE)
         self.free, self.loading = asyncio.Event(), asyncio.Event()
         self.free.set()
 

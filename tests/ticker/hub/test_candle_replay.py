@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from ticker.app import StoredPast
+from ticker.history.candles_since import CandlesSince
 from ticker.hub.candle_replay import CandleReplay, CandleUpstream
 from ticker.hub.forming import Forming
 from ticker.hub.pace import Pace
@@ -17,7 +17,7 @@ MINUTE = 60 * SECOND
 TOPIC = Topic("candles", "AAPL", "1m")
 
 
-class Interrupted(StoredPast):
+class Interrupted(CandlesSince):
     """Stored candles; `before` and `after` are called once, around the reading of a page."""
 
     before = after = None
@@ -42,7 +42,7 @@ class Tracks:
     def track_of(self, topic):
         return self._track
 
-    async def reach(self, ahead):
+    async def reach(self, items):
         """Who is ahead waits in vain."""
 
 
@@ -52,7 +52,7 @@ class Scene:
     def __init__(self, stored, hub, client):
         self.free, self.loading = stored.free, stored.loading
         self.stored, self.hub, self.client = stored, hub, client
-        self.past = Interrupted(stored.since, 2 * MINUTE)
+        self.past = Interrupted(stored.writer.candles, stored.zone, MINUTE, MINUTE)
         self.forming = Forming(hub, stored.load, self.past, most=100)
         self.track = Track("trades", "AAPL")
         tracks, ends = Tracks(self.track), stored.writer.streams.ends
@@ -85,7 +85,6 @@ class Scene:
         await self.stored.writer.write(*ticks)
         await self.tip()
         self.track.floors.append(0)
-        self.track.generation += 1
         self.forming.invalidate("AAPL", 0)
 
     @property

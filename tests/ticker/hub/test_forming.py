@@ -3,7 +3,6 @@ import json
 
 import pytest
 
-from ticker.app import StoredPast
 from ticker.hub.forming import Forming
 from ticker.hub.topic import Topic
 
@@ -35,7 +34,7 @@ class Scene:
         client.join(TOPIC)
         self.free, self.loading = stored.free, stored.loading
         self.stored = stored
-        self.forming = Forming(self.hub, stored.load, StoredPast(stored.since, 2 * MINUTE), most=MOST)
+        self.forming = Forming(self.hub, stored.load, stored.since, most=MOST)
 
     async def pass_on(self, *seqs):
         """Stored trades go out to the subscribers."""

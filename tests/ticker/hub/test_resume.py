@@ -25,14 +25,14 @@ ENDED = {"old": 60, "older": 40, "beyond": 500}
 )
 def test_a_client_goes_on_where_what_it_has_is_still_true(asked, expected):
     """What it has seen above that is withdrawn."""
-    assert start(asked, NOW, ENDED) == expected
+    assert start(asked, *NOW, ENDED) == expected
 
 
 def test_in_an_empty_store_nothing_is_true():
     """Nobody has begun an epoch yet: a position of one is withdrawn whole."""
     empty = Position(None, 0)
-    assert start(Position("gone", 7), empty, {}) == Start(0, reset=True)
-    assert start(empty, empty, {}) == Start(0, reset=False)
+    assert start(Position("gone", 7), *empty, {}) == Start(0, reset=True)
+    assert start(empty, *empty, {}) == Start(0, reset=False)
 
 
 def test_outcomes_are_counted_by_symbol():
