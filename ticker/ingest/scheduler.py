@@ -84,7 +84,9 @@ class Scheduler:
         self._scheduler.add_listener(self._note_start, EVENT_JOB_SUBMITTED)
         self._wall_s = wall_s
         self._triggers: dict[str, BaseTrigger] = {}
-        self._running: set[asyncio.Future[None]] = set()
+        self._running: dict[str, asyncio.Future[None]] = {}
+        self._again: set[str] = set()
+        """Jobs under way that may have looked at the clock before it was set."""
         self._stopping = False
 
     def every(self, interval_s: float, name: str, job: Callable[[], Awaitable[None]]) -> None:
@@ -112,6 +114,8 @@ class Scheduler:
             if abs(drift) > DRIFT_S:
                 offset += drift
                 log.warning("the wall clock was set by %+.1f s; all jobs are planned anew", drift)
+                # One that is under way is not begun a second time beside itself, but once more when it has ended.
+                self._again |= self._running.keys()
                 for name, trigger in self._triggers.items():
                     self._scheduler.reschedule_job(name, trigger=trigger)
 
@@ -119,19 +123,24 @@ class Scheduler:
         """Start no job any more and wait for those under way."""
         self._stopping = True
         self._scheduler.pause()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
         self._scheduler.shutdown(wait=False)
 
     def _add(self, trigger: BaseTrigger, name: str, job: Callable[[], Awaitable[None]]) -> None:
         async def run() -> None:
+            await run_once()
+            while name in self._again:
+                await run_once()
+
+        async def run_once() -> None:
+            self._again.discard(name)
             # APScheduler may have handed it to the loop before it was paused.
             if self._stopping:
                 return
             # Held on to here, since APScheduler's own shutdown does not wait for what is under way.
             began_s = monotonic()
-            task = asyncio.ensure_future(job())
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            task = self._running[name] = asyncio.ensure_future(job())
+            task.add_done_callback(lambda _: self._running.pop(name, None))
             await asyncio.shield(task)
             took.observe(monotonic() - began_s)
 

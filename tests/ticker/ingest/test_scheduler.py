@@ -364,6 +364,35 @@ async def test_all_jobs_are_planned_anew_when_the_wall_clock_is_set(watched, wai
     await wait_until(lambda: len(runs) == 3)
 
 
+async def test_a_job_under_way_while_the_clock_is_set_runs_once_more(monkeypatch, wait_until):
+    """It may have looked at the clock before: what it is for must not wait for the next time."""
+    monkeypatch.setattr(module, "WATCH_S", 0.001)
+    wall, runs, going_on = Wall(), [], asyncio.Event()
+    scheduler = Scheduler(wall)
+
+    async def job() -> None:
+        runs.append(1)
+        await going_on.wait()
+
+    scheduler.every(HARDLY_EVER_S, "hardly ever", job)
+    scheduler.start()
+    watching = asyncio.ensure_future(scheduler.watch())
+    try:
+        await wait_until(lambda: len(runs) == 1 and wall.reads >= 2)
+        wall.set_by_s = 3600
+        reads = wall.reads
+        await wait_until(lambda: wall.reads >= reads + 5)
+        assert len(runs) == 1
+        going_on.set()
+        await wait_until(lambda: len(runs) == 2)
+        reads = wall.reads
+        await wait_until(lambda: wall.reads >= reads + 5)
+        assert len(runs) == 2
+    finally:
+        watching.cancel()
+        await scheduler.stop()
+
+
 async def test_small_corrections_of_the_wall_clock_are_let_be(watched, wait_until):
     """Time servers make them all the time."""
     wall, runs = watched
